@@ -1,0 +1,55 @@
+# `make` alone lists the targets. Everything runs inside .venv, which is made from requirements.lock.
+
+PROFILE ?= quick
+DATA_ROOT ?= data
+PYTHON ?= python3
+export DATA_ROOT
+
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help book test check run list status serve clean lock
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+
+book: $(READY)  ## run what is missing and make _build/html/index.html and _build/book.pdf  [PROFILE=full DATA_ROOT=…]
+	$(BIN)/benchbook build --profile "$(PROFILE)"
+
+test: $(READY)  ## all tests
+	$(BIN)/python -m pytest
+
+check: $(READY)  ## format, lint, types, fast tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -m "not slow and not browser and not data"
+
+run: $(READY)  ## one experiment with parameters of your own: EXP=colourisation_regression PARAMS="epochs=50 num_filters=64"
+	@test -n "$(EXP)" || { echo 'make run: which experiment? Give EXP=NAME; `make list` shows the names' >&2; exit 2; }
+	$(BIN)/benchbook run "$(EXP)" $(foreach parameter,$(PARAMS),-p "$(parameter)")
+
+list: $(READY)  ## the experiments with their parameters
+	@$(BIN)/benchbook list
+
+status: $(READY)  ## how each run of the profile stands, and why  [PROFILE=full]
+	@$(BIN)/benchbook status --profile "$(PROFILE)"
+
+serve: $(READY)  ## show the built book on a free port of this machine
+	@$(BIN)/benchbook serve
+
+clean:  ## remove the built book and all runs; .venv and data stay
+	rm -rf _build runs
+
+lock: $(READY)  ## make requirements.lock anew from pyproject.toml (for maintainers)
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+	  --no-header --no-annotate --upgrade --quiet --output-file requirements.lock
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'make: Python 3.11 or newer is needed; name one with PYTHON=…' >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo 'make: this Python has no venv: apt install python3-venv' >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@

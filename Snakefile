@@ -1,0 +1,21 @@
+"""The schedule: one rule, a run. `benchbook build` writes the jobs and names the runs that are missing.
+
+The content-addressed folder is the only target, so no time stamp decides anything.
+"""
+
+from pathlib import Path
+
+JOBS = Path(config["jobs"])
+RUNS = config["runs"]
+
+
+rule run:
+    input:
+        JOBS / "{fingerprint}.json",
+    output:
+        RUNS + "/{experiment}/{fingerprint}/status.json",
+    log:
+        str(JOBS / "{experiment}-{fingerprint}.log"),
+    retries: 1  # only a kernel that died makes a job fail; an exception in a notebook is a result
+    shell:
+        "{config[python]} -m benchbook.run {input} > {log} 2>&1"

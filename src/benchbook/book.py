@@ -1,0 +1,189 @@
+"""Builds the book from the runs: Sphinx source, HTML, PDF. No notebook is executed here."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import io
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchbook import experiments, fingerprint, plan
+from benchbook.errors import BookError
+from benchbook.plan import Plan, Project, Run
+from benchbook.run import EXECUTED
+
+STATE_FILE = "benchbook.json"
+PAGES = ("_config.yml", "_toc.yml")
+
+
+def stage(project: Project, book: Plan, states: dict[str, plan.State]) -> Path:
+    """Lays out the Sphinx source: prose, notebooks with the outputs of their runs, and the state of all of them.
+
+    Files are written only where their content changed, so that Sphinx reads only those pages again.
+    """
+    target = project.build / "source"
+    files = {Path(name): (project.root / name).read_bytes() for name in PAGES}
+    for path in sorted((project.root / "book").rglob("*")):
+        if path.is_file() and not path.name.startswith("."):
+            files[path.relative_to(project.root)] = path.read_bytes()
+    shown = book.shown()
+    for name in experiments.names(project.root):
+        published = shown.get(name) if name in states and states[name].name in ("ok", "failed") else None
+        notebook = merged(project.root / "experiments" / f"{name}.ipynb", published)
+        files[Path("experiments", f"{name}.ipynb")] = json.dumps(notebook, ensure_ascii=False).encode()
+    files[Path(STATE_FILE)] = json.dumps(describe(project, book, states), ensure_ascii=False).encode()
+    for path in target.rglob("*"):
+        if path.is_file() and path.relative_to(target) not in files:
+            path.unlink()
+    for name, content in files.items():
+        path = target / name
+        if not path.is_file() or path.read_bytes() != content:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+    return target
+
+
+def merged(path: Path, run: Run | None) -> dict[str, Any]:
+    """The notebook as it stands, its code cells with the outputs of the run.
+
+    Prose may have changed since the run: its fingerprint holds the code only, and so the cells still match.
+    """
+    notebook: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    outputs: list[Any] = []
+    if run is not None:
+        executed = json.loads((run.folder / EXECUTED).read_text(encoding="utf-8"))
+        outputs = [
+            ([_readable(output) for output in cell["outputs"]], cell.get("execution_count"))
+            for cell in executed["cells"]
+            if cell["cell_type"] == "code" and "injected-parameters" not in experiments.tags(cell)
+        ]
+    code_cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    for number, cell in enumerate(code_cells):
+        cell["outputs"], cell["execution_count"] = outputs[number] if number < len(outputs) else ([], None)
+    return notebook
+
+
+def _readable(output: dict[str, Any]) -> dict[str, Any]:
+    """An output without the records, which are for results.json and have a plain text beside them."""
+    data = {mime: shown for mime, shown in output.get("data", {}).items() if "vnd.benchbook" not in mime}
+    return {**output, "data": data} if "data" in output else output
+
+
+def describe(project: Project, book: Plan, states: dict[str, plan.State]) -> dict[str, Any]:
+    """What the Sphinx extension must know: the profile, and each experiment's state, parameters and results."""
+    shown = book.shown()
+    entries = {}
+    for name in experiments.names(project.root):
+        experiment = plan.read_experiment(experiments.find(project.root, name))
+        state = states.get(name, plan.State("not run", "this profile does not name it"))
+        run = shown.get(name)
+        results = json.loads((run.folder / "results.json").read_text()) if run and state.name == "ok" else {}
+        entries[name] = {
+            "title": experiment.title,
+            "state": state.name,
+            "reason": state.reason,
+            "parameters": {p.name: [p.type, p.default, p.help] for p in experiment.parameters.values()},
+            "changed_parameters": run.changed_parameters if run else {},
+            "results": results,
+        }
+    profile = {"name": book.name, "title": book.title, "note": book.note, "reduced": book.reduced}
+    return {"profile": profile, "experiments": entries}
+
+
+def build(project: Project, book: Plan, states: dict[str, plan.State], *, pdf: bool = True) -> str:
+    """Builds HTML and PDF where anything changed; returns what was done, in words.
+
+    Raises BookError where Sphinx or Typst cannot make the book.
+    """
+    source = stage(project, book, states)
+    html, document, marker = project.build / "html", project.build / "book.pdf", project.build / "site.json"
+    digest = _digest(project, source)
+    made = json.loads(marker.read_text()) if marker.is_file() else {}
+    if made.get("digest") == digest and (made["pdf"] or not pdf) and (html / "index.html").is_file():
+        return "nothing has changed"
+    marker.unlink(missing_ok=True)
+    problems = sphinx(source, html, "html")
+    if problems:
+        raise BookError(problems)
+    _add_start_page(project, html)
+    if pdf:
+        from benchbook.pdf import make_pdf
+
+        single = project.build / "singlehtml"
+        problems = sphinx(source, single, "singlehtml")
+        if problems:
+            raise BookError(problems)
+        make_pdf(single, document, settings(project, book))
+    marker.write_text(json.dumps({"digest": digest, "pdf": pdf}))
+    return f"{html / 'index.html'}" + (f" and {document}" if pdf else "")
+
+
+def sphinx(source: Path, target: Path, builder: str) -> str:
+    """Runs a Sphinx builder over the source; returns its warnings, which are errors here, '' where there are none."""
+    from jupyter_book.sphinx import build_sphinx
+
+    log = io.StringIO()
+    doctrees = target.parent / "doctrees"
+    overrides = {
+        "nb_execution_mode": "off",
+        "benchbook_state": STATE_FILE,
+        "mathjax_path": "tex-svg.js",
+        "latex_individualpages": False,  # jupyter-book wants it said
+    }
+    with contextlib.redirect_stderr(log), contextlib.redirect_stdout(io.StringIO()):
+        sys.modules.pop("conf", None)
+        status = build_sphinx(
+            str(source),
+            str(target),
+            path_config=source / "_config.yml",
+            noconfig=True,
+            confoverrides=overrides,
+            doctreedir=str(doctrees),
+            builder=builder,
+            warningiserror=True,
+            keep_going=True,
+            quiet=True,
+        )
+    warnings = [_plain(line, source) for line in log.getvalue().splitlines() if line.strip()]
+    (target.parent / f"sphinx-{builder}.log").write_text("\n".join(warnings) + "\n")
+    if not status:
+        return ""
+    if isinstance(status, Exception):
+        warnings.append(f"{type(status).__name__}: {status}")
+    # A failed build must be read again: pages with errors would otherwise count as done.
+    shutil.rmtree(doctrees, ignore_errors=True)
+    return "\n".join(warnings) or f"Sphinx ended with {status}"
+
+
+def settings(project: Project, book: Plan) -> dict[str, Any]:
+    """What the title page says, from _config.yml, and which profile the numbers come from."""
+    import yaml
+
+    config = yaml.safe_load((project.root / "_config.yml").read_text(encoding="utf-8"))
+    front = {key: str(config[key]) for key in ("title", "author") if config.get(key)}
+    return {**front, **(config.get("sphinx", {}).get("config", {}).get("benchbook_front", {})), "subtitle": book.title}
+
+
+def _digest(project: Project, source: Path) -> str:
+    """The digest of all that decides the site: its source, this engine, and the Sphinx that renders it."""
+    engine = fingerprint.hash_tree(Path(__file__).parent)
+    versions = [importlib.metadata.version(name) for name in ("sphinx", "jupyter-book", "myst-nb", "sphinx-book-theme")]
+    return fingerprint.hash_text(" ".join([fingerprint.hash_tree(source), engine, *versions]))
+
+
+def _add_start_page(project: Project, html: Path) -> None:
+    """An index.html that leads to the toc's root, where that is another page."""
+    root = re.search(r"(?m)^root:\s*(\S+)", (project.root / "_toc.yml").read_text(encoding="utf-8"))
+    if root and root[1] != "index":
+        page = f'<!DOCTYPE html><title>…</title><meta http-equiv="Refresh" content="0; url={root[1]}.html">\n'
+        (html / "index.html").write_text(page, encoding="utf-8")
+
+
+def _plain(line: str, source: Path) -> str:
+    """A warning without terminal colours and without the path of the staged source."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", line).replace(f"{source}/", "")

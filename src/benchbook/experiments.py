@@ -1,0 +1,177 @@
+"""Reads an experiment, which is a notebook: its title, its typed parameters, what it needs, its code."""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import keyword
+import math
+import re
+import tokenize
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchbook.errors import BookError, nearest
+
+SCALARS = {"bool": bool, "int": int, "float": float, "str": str}
+TYPES = (*SCALARS, *(f"list[{name}]" for name in SCALARS))
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One line of a parameters cell: `epochs: int = 25  # passes over the training set`."""
+
+    name: str
+    type: str
+    default: Any
+    help: str
+
+    def check(self, given: Any) -> Any:
+        """The given value in this parameter's type; raises BookError for any other type, NaN and infinity."""
+        if self.type.startswith("list["):
+            if not isinstance(given, list | tuple):
+                raise self._wrong(given)
+            return [self._scalar(item, self.type[5:-1]) for item in given]
+        return self._scalar(given, self.type)
+
+    def parse(self, text: str) -> Any:
+        """The value that the text of a command line means for this parameter."""
+        if self.type.startswith("list["):
+            inner = self.type[5:-1]
+            return [self._parse_scalar(part.strip(), inner) for part in text.strip("[]").split(",") if part.strip()]
+        return self._parse_scalar(text, self.type)
+
+    def _parse_scalar(self, text: str, kind: str) -> Any:
+        if kind == "str":
+            return text
+        if kind == "bool":
+            truth = {"true": True, "false": False}.get(text.lower())
+            if truth is None:
+                raise self._wrong(text)
+            return truth
+        try:
+            return self._scalar(SCALARS[kind](text), kind)
+        except ValueError:
+            raise self._wrong(text) from None
+
+    def _scalar(self, given: Any, kind: str) -> Any:
+        if kind == "float" and type(given) is int:
+            given = float(given)
+        if type(given) is not SCALARS[kind]:
+            raise self._wrong(given)
+        if kind == "float" and not math.isfinite(given):
+            raise BookError(f"parameter '{self.name}' is {given}: give a finite number (default {self.default})")
+        return given
+
+    def _wrong(self, given: Any) -> BookError:
+        return BookError(f"parameter '{self.name}' takes {self.type}, not {given!r} (default {self.default!r})")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A notebook of `experiments/`, read but not run; `code` is its code cells without the parameters cell."""
+
+    name: str
+    path: Path
+    title: str
+    parameters: dict[str, Parameter]
+    code: tuple[str, ...]
+    needs: tuple[str, ...]
+
+    def bind(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """All parameters with their values: the given ones, checked, over the defaults."""
+        for name in given:
+            self.parameter(name)
+        return {p.name: p.check(given[p.name]) if p.name in given else p.default for p in self.parameters.values()}
+
+    def parameter(self, name: str) -> Parameter:
+        """The parameter of that name; raises BookError, with the nearest name, where there is none."""
+        if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
+            raise BookError(f"{name!r} is no parameter name: a name is letters, digits and underscores")
+        if name not in self.parameters:
+            raise BookError(f"experiment '{self.name}' has no parameter '{name}'{nearest(name, self.parameters)}")
+        return self.parameters[name]
+
+
+def find(root: Path, name: str) -> Path:
+    """The notebook of that experiment; raises BookError, with the nearest name, where there is none."""
+    path = root / "experiments" / f"{name}.ipynb"
+    if not re.fullmatch(r"\w+", name) or not path.is_file():
+        raise BookError(f"there is no experiment '{name}'{nearest(name, names(root))}")
+    return path
+
+
+def names(root: Path) -> list[str]:
+    return sorted(path.stem for path in (root / "experiments").glob("*.ipynb"))
+
+
+def read(path: Path) -> Experiment:
+    """Reads a notebook; raises BookError where it is no notebook or its parameters cell is not plain."""
+    try:
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        cells = [(cell["cell_type"], source(cell), tags(cell)) for cell in notebook["cells"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BookError(f"{path} is not a notebook that can be read ({error}): save it again from Jupyter") from None
+    parameter_cells = [text for kind, text, cell_tags in cells if kind == "code" and "parameters" in cell_tags]
+    if len(parameter_cells) > 1:
+        raise BookError(f"{path} has {len(parameter_cells)} cells tagged 'parameters': keep one")
+    settings = notebook.get("metadata", {}).get("benchbook", {})
+    return Experiment(
+        name=path.stem,
+        path=path,
+        title=_title(text for kind, text, _ in cells if kind == "markdown") or path.stem,
+        parameters=parse_parameters(parameter_cells[0], path) if parameter_cells else {},
+        code=tuple(text for kind, text, cell_tags in cells if kind == "code" and "parameters" not in cell_tags),
+        needs=tuple(settings.get("needs", ())),
+    )
+
+
+def source(cell: Mapping[str, Any]) -> str:
+    text = cell["source"]
+    return text if isinstance(text, str) else "".join(text)
+
+
+def tags(cell: Mapping[str, Any]) -> list[str]:
+    found: list[str] = cell.get("metadata", {}).get("tags", [])
+    return found
+
+
+def parse_parameters(cell: str, path: Path) -> dict[str, Parameter]:
+    """The parameters of a cell of lines `name: type = literal  # meaning`; raises BookError for anything else."""
+    try:
+        lines = ast.parse(cell).body
+    except SyntaxError as error:
+        raise BookError(f"{path}: the parameters cell is not Python (line {error.lineno}: {error.msg})") from None
+    comments = _comments(cell)
+    found = {}
+    for line in lines:
+        if not (isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and line.value):
+            raise BookError(f"{path}: '{ast.unparse(line)}' is no parameter: write name: type = value  # meaning")
+        name, kind = line.target.id, ast.unparse(line.annotation)
+        if kind not in TYPES:
+            raise BookError(f"{path}: parameter '{name}' has type {kind}: use one of {', '.join(TYPES)}")
+        try:
+            default = ast.literal_eval(line.value)
+        except ValueError:
+            raise BookError(f"{path}: parameter '{name}' is derived: give it a plain value") from None
+        if name in found:
+            raise BookError(f"{path}: parameter '{name}' stands twice in the parameters cell: keep one")
+        parameter = Parameter(name, kind, default, comments.get(line.end_lineno or 0, ""))
+        found[name] = Parameter(name, kind, parameter.check(default), parameter.help)
+    return found
+
+
+def _comments(cell: str) -> dict[int, str]:
+    tokens = tokenize.generate_tokens(io.StringIO(cell).readline)
+    return {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
+
+
+def _title(markdown: Any) -> str:
+    for text in markdown:
+        for line in text.splitlines():
+            if line.startswith("# "):
+                return str(line[2:].strip())
+    return ""

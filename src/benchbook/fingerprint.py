@@ -1,0 +1,177 @@
+"""What a run depends on, and its SHA-256: code, parameters, modules reached by imports, packages, data, other runs.
+
+Content only: no time stamp decides anything.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.metadata
+import json
+import re
+import sys
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from benchbook.errors import BookError
+
+LENGTH = 16  # hexadecimal digits of a folder's name: 64 bits
+DISTRIBUTIONS = {"PIL": "pillow", "skimage": "scikit-image", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+
+
+@dataclass(frozen=True)
+class Closure:
+    """The project's modules that some code reaches through imports, and the outside packages that they import."""
+
+    modules: dict[str, Path]
+    importers: dict[str, str]  # module → who imports it; the notebook itself is ''
+    packages: frozenset[str]
+
+    def path_to(self, module: str) -> list[str]:
+        """The chain of imports from the notebook down to the module."""
+        chain = [module]
+        while self.importers.get(chain[0]):
+            chain.insert(0, self.importers[chain[0]])
+        return chain
+
+
+def closure(code: Iterable[str], source_root: Path) -> Closure:
+    """Follows imports, breadth first, from notebook cells through the packages below source_root."""
+    modules: dict[str, Path] = {}
+    importers: dict[str, str] = {}
+    outside: set[str] = set()
+    queue = deque((name, "") for cell in code for name in imports(plain_python(cell), ""))
+    while queue:
+        name, importer = queue.popleft()
+        path = module_path(name, source_root)
+        if path is None:
+            # `from package import name` offers package.name, which is a module only sometimes
+            if module_path(name.split(".")[0], source_root) is None:
+                outside.add(name.split(".")[0])
+            continue
+        if name in modules:
+            continue
+        modules[name], importers[name] = path, importer
+        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+        queue.extend((found, name) for found in _file_imports(path, hash_file(path), package))
+    return Closure(modules, importers, frozenset(outside - set(sys.stdlib_module_names)))
+
+
+def imports(code: str, package: str) -> list[str]:
+    """Every dotted name that the code may import, its parent packages before it; raises SyntaxError."""
+    found: dict[str, None] = {}
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            targets = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            targets = [base, *(f"{base}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        for target in targets:
+            parts = target.split(".")
+            found |= dict.fromkeys(".".join(parts[:i]) for i in range(1, len(parts) + 1))
+    return list(found)
+
+
+@cache
+def _file_imports(path: Path, digest: str, package: str) -> list[str]:
+    try:
+        return imports(path.read_text(encoding="utf-8"), package)
+    except SyntaxError as error:
+        raise BookError(f"{path}, line {error.lineno}: {error.msg}") from None
+
+
+def plain_python(cell: str) -> str:
+    """A cell without IPython's own lines (%magic, !command), which ast cannot read."""
+    return re.sub(r"(?m)^(\s*)[%!].*$", r"\1pass", cell)
+
+
+def module_path(name: str, source_root: Path) -> Path | None:
+    base = source_root.joinpath(*name.split("."))
+    for path in (base / "__init__.py", base.with_suffix(".py")):
+        if path.is_file():
+            return path
+    return None
+
+
+def ingredients(
+    code: Iterable[str],
+    parameters: Mapping[str, Any],
+    source_root: Path,
+    data: Mapping[str, str],
+    needs: Mapping[str, str],
+) -> dict[str, Any]:
+    """All that decides a run's result, as plain JSON: digests, parameters and versions, each under its own name."""
+    code = list(code)
+    try:
+        reached = closure(code, source_root)
+    except SyntaxError as error:
+        raise BookError(f"a code cell is not Python (line {error.lineno}: {error.msg}): mend the notebook") from None
+    return {
+        "code": hash_text("\0".join(code)),
+        "parameters": dict(sorted(parameters.items())),
+        "modules": {name: hash_file(path) for name, path in sorted(reached.modules.items())},
+        "packages": {"python": ".".join(map(str, sys.version_info[:2])), **_versions(reached.packages)},
+        "data": dict(sorted(data.items())),
+        "needs": dict(sorted(needs.items())),
+    }
+
+
+def fingerprint(parts: Mapping[str, Any]) -> str:
+    return hash_text(json.dumps(parts, sort_keys=True, separators=(",", ":")))[:LENGTH]
+
+
+def differences(now: Mapping[str, Any], then: Mapping[str, Any], reached: Closure, root: Path) -> list[str]:
+    """Why a run of `then` is stale: one line for each thing that differs, a module with its path of imports."""
+    lines = ["the notebook's code"] if now["code"] != then["code"] else []
+    for kind in ("parameters", "modules", "packages", "data", "needs"):
+        for name in sorted(now[kind].keys() | then[kind].keys()):
+            old, new = then[kind].get(name), now[kind].get(name)
+            if old == new:
+                continue
+            if kind == "modules" and name in reached.modules:
+                lines.append(f"{reached.modules[name].relative_to(root)} ({' → '.join(['notebook', *reached.path_to(name)])})")
+            elif kind == "modules":
+                lines.append(f"{name} (no longer imported)")
+            elif kind in ("parameters", "packages"):
+                lines.append(f"{name} {old if old is not None else 'none'} → {new if new is not None else 'none'}")
+            else:
+                lines.append(f"{kind} {name}")
+    return lines
+
+
+def hash_text(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def hash_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_tree(path: Path) -> str:
+    """The digest of a file, or of all files below a folder with their names."""
+    if path.is_file():
+        return hash_file(path)
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    return hash_text("\n".join(f"{file.relative_to(path).as_posix()} {hash_file(file)}" for file in files))
+
+
+@cache
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(DISTRIBUTIONS.get(package, package))
+    except importlib.metadata.PackageNotFoundError:
+        owners = importlib.metadata.packages_distributions().get(package, [])
+        return importlib.metadata.version(owners[0]) if owners else "none"
+
+
+def _versions(packages: Iterable[str]) -> dict[str, str]:
+    return {name: _version(name) for name in sorted(packages)}

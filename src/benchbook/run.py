@@ -1,0 +1,279 @@
+"""Executes one run: a notebook through papermill, in a fresh kernel, into its content-addressed folder.
+
+`python -m benchbook.run JOB.json` is what the scheduler starts. It exits with 0 when the run has ended, well or with an
+exception of its own (status.json says which), and with 3 when the kernel died, which is worth another try.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchbook import fingerprint
+from benchbook.plan import Run
+from benchbook.record import CLAIM, ENVIRONMENT, PROGRESS_FILE, RUN_FOLDER, VALUE
+
+KERNEL_DIED = 3
+EXECUTED = "executed.ipynb"
+RECORDS = {VALUE: "values", CLAIM: "claims"}
+AUDIT = "application/vnd.benchbook.audit+json"
+# Added as a last cell and taken out again: what the kernel really loaded, held against the static closure.
+AUDIT_CELL = """
+import resource as _resource, sys as _sys
+from IPython.display import display as _display
+_files = {{n: getattr(m, "__file__", None) or "" for n, m in list(_sys.modules.items())}}
+_display({{"{mime}": {{
+    "modules": sorted(n for n, f in _files.items() if f.startswith({sources!r})),
+    "memory_mb": _resource.getrusage(_resource.RUSAGE_SELF).ru_maxrss // 1024,
+}}}}, raw=True)
+"""
+
+
+def job(run: Run, profile: str) -> dict[str, Any]:
+    """All that a worker must know about a run, as plain JSON."""
+    return {
+        "experiment": run.experiment.name,
+        "notebook": str(run.experiment.path),
+        "root": str(run.project.root),
+        "sources": str(run.project.sources),
+        "folder": str(run.folder),
+        "progress": str(run.project.build / "progress" / f"{run.fingerprint}.json"),
+        "parameters": run.parameters,
+        "changed_parameters": run.changed_parameters,
+        "ingredients": run.ingredients,
+        "fingerprint": run.fingerprint,
+        "profile": profile,
+    }
+
+
+def execute(task: Mapping[str, Any]) -> dict[str, Any]:
+    """Runs a job's notebook and puts its folder in place; returns its status."""
+    folder = Path(task["folder"])
+    part = folder.with_name(f".{folder.name}.{os.getpid()}")
+    part.mkdir(parents=True)
+    try:
+        started = time.monotonic()
+        error = _papermill(task, part)
+        notebook = _read_notebook(part / EXECUTED, Path(task["notebook"]))
+        audit = _take_audit(notebook)
+        results, double = collect(notebook)
+        error = error or double or _audit_error(task, audit)
+        results = _results(task, results, audit, time.monotonic() - started)
+        _write_json(part / EXECUTED, notebook, indent=1)
+        _write_json(part / "results.json", results)
+        status = {
+            "state": "failed" if error else "ok",
+            "error": error,
+            "ended": time.time(),
+            "seconds": results["seconds"],
+            "ingredients": task["ingredients"],
+            "files": {file.name: fingerprint.hash_file(file) for file in sorted(part.iterdir())},
+        }
+        _write_json(part / "status.json", status)
+        _replace(part, folder)
+        return status
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def collect(notebook: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """The records in a notebook's outputs, by kind and name, and what is wrong with them ('' if nothing)."""
+    found: dict[str, Any] = {"values": {}, "claims": {}, "environment": {}}
+    for number, data in _outputs(notebook):
+        found["environment"] |= data.get(ENVIRONMENT, {})
+        for mime, kind in RECORDS.items():
+            if mime not in data:
+                continue
+            record = {**data[mime], "cell": number}
+            name = record.pop("name")
+            if name in found[kind]:
+                return found, f"{kind[:-1]} '{name}' is recorded twice (cells {found[kind][name]['cell']} and {number})"
+            found[kind][name] = record
+    return found, ""
+
+
+def _outputs(notebook: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Every display of a notebook with the number of its code cell, counted from 1 without the injected cell."""
+    cells = [c for c in notebook["cells"] if c["cell_type"] == "code" and "injected-parameters" not in _tags(c)]
+    for number, cell in enumerate(cells, start=1):
+        for output in cell.get("outputs", ()):
+            if "data" in output:
+                yield number, output["data"]
+
+
+def _papermill(task: Mapping[str, Any], part: Path) -> str:
+    """Executes the notebook into the folder; returns the error in one line, '' where there was none."""
+    import nbformat
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+    from papermill.execute import execute_notebook
+
+    _register_engine(Path(task["progress"]), time.time())
+    notebook = nbformat.read(task["notebook"], as_version=4)
+    notebook.cells.append(
+        nbformat.v4.new_code_cell(
+            AUDIT_CELL.format(mime=AUDIT, sources=task["sources"] + os.sep), metadata={"tags": ["benchbook-audit"]}
+        )
+    )
+    given = part / "given.ipynb"
+    nbformat.write(notebook, given)
+    os.environ[PROGRESS_FILE] = str(Path(task["progress"]).with_suffix(".step"))
+    os.environ[RUN_FOLDER] = str(part)
+    try:
+        execute_notebook(
+            given,
+            part / EXECUTED,
+            parameters=task["changed_parameters"],
+            engine_name="benchbook",
+            kernel_name="python3",
+            progress_bar=False,
+            cwd=task["root"],
+        )
+    except PapermillExecutionError as error:
+        return f"{error.ename}: {error.evalue} (cell {error.exec_count})".replace("\n", " ")
+    except DeadKernelError:
+        return f"the kernel died in cell {_last_cell(Path(task['progress']))}: killed, or out of memory"
+    finally:
+        given.unlink(missing_ok=True)
+    return ""
+
+
+def _register_engine(progress: Path, began: float) -> None:
+    """Papermill's own engine, which also tells the builder's display which cell it is in."""
+    from papermill.engines import NBClientEngine, papermill_engines
+
+    class Engine(NBClientEngine):
+        @classmethod
+        def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **kwargs: Any) -> Any:
+            start, total = nb_man.cell_start, len(nb_man.nb.cells) - 1  # the last is the audit
+
+            def cell_start(cell: Any, cell_index: int | None = None, **rest: Any) -> None:
+                cell_number = min((cell_index or 0) + 1, total)
+                _write_json(progress, {"cell": cell_number, "cells": total, "began": began, "time": time.time()})
+                start(cell, cell_index, **rest)
+
+            nb_man.cell_start = cell_start
+            return super().execute_managed_notebook(nb_man, kernel_name, **kwargs)
+
+    progress.parent.mkdir(parents=True, exist_ok=True)
+    papermill_engines.register("benchbook", Engine)
+
+
+def _last_cell(progress: Path) -> int:
+    with contextlib.suppress(OSError, ValueError):
+        return int(json.loads(progress.read_text())["cell"])
+    return 0
+
+
+def _read_notebook(executed: Path, given: Path) -> dict[str, Any]:
+    """The executed notebook, or the given one where the kernel died before anything was written."""
+    notebook: dict[str, Any]
+    try:
+        notebook = json.loads(executed.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        notebook = json.loads(given.read_text(encoding="utf-8"))
+    return notebook
+
+
+def _take_audit(notebook: dict[str, Any]) -> dict[str, Any]:
+    """Removes the audit cell and returns what it found."""
+    audit: dict[str, Any] = {}
+    for cell in notebook["cells"]:
+        if "benchbook-audit" in _tags(cell):
+            audit = next((o["data"][AUDIT] for o in cell["outputs"] if AUDIT in o.get("data", {})), {})
+    notebook["cells"] = [cell for cell in notebook["cells"] if "benchbook-audit" not in _tags(cell)]
+    notebook["metadata"].get("papermill", {}).pop("input_path", None)  # temporary paths say nothing to a reader
+    notebook["metadata"].get("papermill", {}).pop("output_path", None)
+    return audit
+
+
+def _audit_error(task: Mapping[str, Any], audit: Mapping[str, Any]) -> str:
+    """What the run used that its fingerprint does not hold: '' where the two agree."""
+    modules = task["ingredients"]["modules"]
+    for name in audit.get("modules", ()):
+        if name not in modules and name != "__main__":
+            return f"module {name} was loaded, but no import statement names it: write the import where it is used"
+    for name, digest in modules.items():
+        path = fingerprint.module_path(name, Path(task["sources"]))
+        if path is None or fingerprint.hash_file(path) != digest:
+            return f"module {name} was edited while the run was under way: run again"
+    return ""
+
+
+def _results(task: Mapping[str, Any], found: dict[str, Any], audit: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    machine = {
+        "machine": f"{_processor()}, {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores",
+        "system": platform.platform(terse=True),
+        "threads": os.environ.get("OMP_NUM_THREADS", "default"),
+        "memory_mb": audit.get("memory_mb"),
+        "commit": _commit(Path(task["root"])),
+        "packages": task["ingredients"]["packages"],
+    }
+    return {
+        **{key: task[key] for key in ("experiment", "fingerprint", "profile", "parameters", "changed_parameters")},
+        "values": found["values"],
+        "claims": found["claims"],
+        "environment": {**machine, **found["environment"]},
+        "seconds": round(seconds, 2),
+    }
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _commit(root: Path) -> str:
+    """The commit that the run was made from, with '+' where tracked files differed from it."""
+    def git(*words: str) -> str:
+        return subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=False).stdout.strip()
+
+    try:
+        commit = git("rev-parse", "--short", "HEAD")
+        return commit + ("+" if commit and git("status", "--porcelain", "--untracked-files=no") else "")
+    except OSError:
+        return ""
+
+
+def _replace(part: Path, folder: Path) -> None:
+    """Puts a finished folder in the place of an older one, which stays whole until the last moment."""
+    old = part.with_name(f"{part.name}.old")
+    if folder.exists():
+        folder.rename(old)
+    part.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _write_json(path: Path, content: Any, indent: int | None = None) -> None:
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(json.dumps(content, indent=indent, ensure_ascii=False) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def _tags(cell: Mapping[str, Any]) -> list[str]:
+    tags: list[str] = cell.get("metadata", {}).get("tags", [])
+    return tags
+
+
+def main(arguments: list[str]) -> int:
+    # A polite end, so that papermill takes its kernel down with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    status = execute(json.loads(Path(arguments[0]).read_text(encoding="utf-8")))
+    return KERNEL_DIED if str(status["error"]).startswith("the kernel died") else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

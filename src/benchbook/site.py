@@ -1,0 +1,358 @@
+"""The Sphinx extension: values and claims in prose, the state of every page, and where its numbers come from.
+
+    {value}`experiment:name`   a number with its unit; a click shows its provenance
+    {claim}`experiment:name`   a sentence with its numbers, and whether it held in this run
+    {claims}, {chapters}       directives: a table of all claims; a table of all chapters with their states
+"""
+
+from __future__ import annotations
+
+import html
+import importlib.metadata
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective, SphinxRole
+from sphinx.util.nodes import make_refnode
+
+from benchbook.errors import nearest
+from benchbook.fingerprint import hash_text
+from benchbook.record import VERDICTS, claim_sentence, show, show_number
+
+logger = logging.getLogger(__name__)
+
+CHAPTERS = "experiments/"
+STATIC = Path(__file__).parent / "static"
+MATHJAX = ("sphinx-mathjax-offline", "sphinx-mathjax-offline/static/mathjax/tex-svg.js")
+MARKS = {True: "✓", False: "✗", None: "≈"}
+CLASSES = {True: "holds", False: "fails", None: "open"}
+NOT_YET = "—"
+
+
+class value(nodes.inline):
+    """A number in prose, or the verdict of a claim; `experiment` and `record` say where it comes from."""
+
+
+class ValueRole(SphinxRole):
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        found = look_up(self, "values")
+        if found is None:
+            return [_placeholder(self.text)], []
+        experiment, name, record = found
+        return [value("", show(record), experiment=experiment, name=name, kind="values", verdict="")], []
+
+
+class ClaimRole(SphinxRole):
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        found = look_up(self, "claims")
+        if found is None:
+            return [_placeholder(self.text)], []
+        experiment, name, record = found
+        holds = record["holds"]
+        sentence = nodes.inline("", "", classes=["benchbook-claim", f"benchbook-{CLASSES[holds]}"])
+        sentence += self.parse_inline_text(claim_sentence(record))
+        verdict = f"{MARKS[holds]}\u00a0{VERDICTS[holds]}"
+        sentence += [nodes.Text(" "), value("", verdict, experiment=experiment, name=name, kind="claims", verdict=CLASSES[holds])]
+        return [sentence], []
+
+    def parse_inline_text(self, text: str) -> list[nodes.Node]:
+        """The sentence as text: what a notebook prints is data, never markup."""
+        return [nodes.Text(text)]
+
+
+class Chapters(SphinxDirective):
+    """A table of all chapters: state, values, claims held, time, device."""
+
+    def run(self) -> list[nodes.Node]:
+        use(self.env, "*")
+        rows = []
+        for name, entry in state_of(self.env)["experiments"].items():
+            results = entry["results"]
+            claims = results.get("claims", {})
+            held = sum(record["holds"] is True for record in claims.values())
+            environment = results.get("environment", {})
+            rows.append(
+                [
+                    chapter_link(self.env, name, entry["title"]),
+                    entry["state"] + (f": {entry['reason']}" if entry["state"] == "failed" else ""),
+                    str(len(results.get("values", {}))) if results else NOT_YET,
+                    f"{held} of {len(claims)}" if results else NOT_YET,
+                    duration(results["seconds"]) if results else NOT_YET,
+                    environment.get("device", NOT_YET),
+                ]
+            )
+        return [table(["chapter", "state", "values", "claims that hold", "time", "device"], rows)]
+
+
+class Claims(SphinxDirective):
+    """A table of every claim of the book, those that do not hold first."""
+
+    def run(self) -> list[nodes.Node]:
+        use(self.env, "*")
+        rows = []
+        for name, entry in state_of(self.env)["experiments"].items():
+            for claim, record in entry["results"].get("claims", {}).items():
+                mark = f"{MARKS[record['holds']]}\u00a0{VERDICTS[record['holds']]}"
+                link = chapter_link(self.env, name, entry["title"], f"claims-{name}-{claim}")
+                rows.append((record["holds"] is not False, [mark, claim_sentence(record), link]))
+        if not rows:
+            return [nodes.paragraph("", "No run has decided a claim yet.")]
+        return [table(["in this run", "claim", "chapter"], [row for _, row in sorted(rows, key=lambda r: r[0])])]
+
+
+def look_up(role: SphinxRole, kind: str) -> tuple[str, str, dict[str, Any]] | None:
+    """The record that a role names, or None where its run has not succeeded; a name that is nowhere is an error."""
+    experiment, colon, name = role.text.rpartition(":")
+    if not colon and role.env.docname.startswith(CHAPTERS):
+        experiment = role.env.docname.removeprefix(CHAPTERS)
+    known = state_of(role.env)["experiments"]
+    if experiment not in known:
+        _error(role, f"{kind[:-1]} '{role.text}': there is no experiment '{experiment}'{nearest(experiment, known)}")
+        return None
+    use(role.env, experiment)
+    entry = known[experiment]
+    if entry["state"] != "ok":
+        return None
+    records = entry["results"][kind]
+    if name not in records:
+        _error(role, f"experiment '{experiment}' records no {kind[:-1]} '{name}'{nearest(name, records)}")
+        return None
+    return experiment, name, records[name]
+
+
+def _error(role: SphinxRole, text: str) -> None:
+    logger.error(text, location=role.get_location())
+
+
+def _placeholder(text: str) -> nodes.Node:
+    return nodes.inline("", NOT_YET, classes=["benchbook-missing"], reftitle=f"no run has produced {text} yet")
+
+
+def state_of(env: BuildEnvironment) -> dict[str, Any]:
+    """The state file that the engine wrote beside the source, read once a build."""
+    path = Path(env.srcdir, env.config.benchbook_state)
+    text = path.read_text(encoding="utf-8")
+    held = getattr(env, "benchbook_text", None)
+    if held is None or held[0] != text:
+        env.benchbook_text = (text, json.loads(text))  # type: ignore[attr-defined]
+    state: dict[str, Any] = env.benchbook_text[1]  # type: ignore[attr-defined]
+    return state
+
+
+def use(env: BuildEnvironment, experiment: str) -> None:
+    """Notes that the page being read depends on an experiment's results ('*': on all)."""
+    used = env.metadata[env.docname].setdefault("benchbook", {})
+    used[experiment] = digest(env, experiment)
+
+
+def digest(env: BuildEnvironment, experiment: str) -> str:
+    state = state_of(env)
+    return hash_text(json.dumps(state if experiment == "*" else [state["profile"], state["experiments"].get(experiment)]))
+
+
+def outdated(app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
+    """The pages to read again: those that use results which have changed."""
+    return [
+        page
+        for page, metadata in env.metadata.items()
+        if any(digest(env, name) != seen for name, seen in metadata.get("benchbook", {}).items())
+    ]
+
+
+def add_states(app: Sphinx, doctree: nodes.document) -> None:
+    """Puts the state above a chapter and its provenance below; the start page says what has failed."""
+    env, page = app.env, app.env.docname
+    section = next(iter(doctree.findall(nodes.section)), None)
+    if section is None:
+        return
+    if page == app.config.root_doc:
+        use(env, "*")
+        _mark_start_page(app, section)
+    name = page.removeprefix(CHAPTERS)
+    entry = state_of(env)["experiments"].get(name)
+    if not page.startswith(CHAPTERS) or entry is None:
+        return
+    use(env, name)
+    for number, cell in enumerate(n for n in doctree.findall(nodes.container) if n.get("nb_element") == "cell_code"):
+        cell["ids"].append(f"cell-{number + 1}")
+    section.insert(1, badge(state_of(env)["profile"], entry))
+    section.append(provenance(name, entry, state_of(env)["profile"]))
+
+
+def _mark_start_page(app: Sphinx, section: nodes.section) -> None:
+    known = state_of(app.env)["experiments"]
+    for name, entry in reversed(known.items()):
+        if entry["state"] == "failed":
+            text = nodes.paragraph("", "", chapter_link(app.env, name, entry["title"]))
+            text += nodes.Text(f" failed, and its numbers are missing from this book: {entry['reason']}")
+            section.insert(1, nodes.container("", text, classes=["benchbook-badge", "benchbook-state-failed"]))
+
+
+def badge(profile: dict[str, Any], entry: dict[str, Any]) -> nodes.Node:
+    """One line on the state of a chapter: profile, state and reason, device, time."""
+    results = entry["results"]
+    words = [f"{profile['title']} profile" + (" (a reduced run)" if profile["reduced"] else "")]
+    words.append(f"{entry['state']}: {entry['reason']}" if entry["reason"] else entry["state"])
+    if results:
+        environment = results["environment"]
+        words += [environment.get("device", ""), environment["machine"], duration(results["seconds"])]
+    states = ["benchbook-badge", f"benchbook-state-{entry['state'].replace(' ', '-')}"]
+    states += ["benchbook-reduced"] if profile["reduced"] else []
+    return nodes.container("", nodes.paragraph("", " · ".join(filter(None, words))), classes=states)
+
+
+def provenance(name: str, entry: dict[str, Any], profile: dict[str, Any]) -> nodes.Node:
+    """How a chapter was made: command, parameters, values and claims with their cells, machine and versions."""
+    changed, results = entry["changed_parameters"], entry["results"]
+    box = nodes.container("", nodes.rubric("", "How this page was made"), classes=["benchbook-provenance"])
+    command = f"benchbook run {name}" + "".join(f" -p {key}={_plain(given)}" for key, given in changed.items())
+    box += nodes.paragraph("", "The command that runs this page again: ", nodes.literal("", command))
+    rows = [
+        [key, f"{_plain(changed.get(key, default))}", "" if key in changed else "default", meaning]
+        for key, (_, default, meaning) in entry["parameters"].items()
+    ]
+    if rows:
+        box += table(["parameter", "value", "", "meaning"], rows)
+    if not results:
+        return box
+    rows = []
+    for kind in ("values", "claims"):
+        for key, record in results[kind].items():
+            text = nodes.inline("", key, ids=[f"{kind}-{name}-{key}"])
+            said = show(record) if kind == "values" else VERDICTS[record["holds"]]
+            rows.append([text, said, samples(record), _cell_link(record["cell"])])
+    if rows:
+        box += table(["value or claim", "in this run", "each seed, or made from", "cell"], rows)
+    box += nodes.paragraph("", " · ".join(f"{key} {text}" for key, text in machine(results)))
+    return box
+
+
+def machine(results: dict[str, Any]) -> list[tuple[str, str]]:
+    environment = results["environment"]
+    facts = {key: environment.get(key) for key in ("device", "precision", "machine", "threads", "system", "commit")}
+    versions = ", ".join(f"{name} {version}" for name, version in environment["packages"].items())
+    facts |= {"memory": f"{environment.get('memory_mb')} MB", "time": duration(results["seconds"]), "versions": versions}
+    facts["fingerprint"] = results["fingerprint"]
+    return [(key, str(text)) for key, text in facts.items() if text]
+
+
+def samples(record: dict[str, Any]) -> str:
+    """Each seed's result, and what a record was made from."""
+    parts = [", ".join(show_number(x) for x in record["values"])] if "values" in record else []
+    parts += [f"from {', '.join(record['made_from'])}"] if record.get("made_from") else []
+    return "; ".join(parts)
+
+
+def _cell_link(number: int) -> nodes.Node:
+    return nodes.reference("", str(number), refid=f"cell-{number}", internal=True)
+
+
+def chapter_link(env: BuildEnvironment, name: str, title: str, target: str = "") -> nodes.Node:
+    """A link to a chapter, or its title alone where the toc leaves it out."""
+    page = f"{CHAPTERS}{name}"
+    if page not in env.found_docs:
+        return nodes.inline("", title)
+    return nodes.inline("", "", make_refnode(env.app.builder, env.docname, page, target, nodes.Text(title)))
+
+
+def table(titles: list[str], rows: Iterable[list[Any]]) -> nodes.table:
+    """A docutils table of texts and inline nodes."""
+    def entry(cell: Any) -> nodes.entry:
+        return nodes.entry("", nodes.paragraph("", "", cell if isinstance(cell, nodes.Node) else nodes.Text(cell)))
+
+    group = nodes.tgroup("", *(nodes.colspec(colwidth=1) for _ in titles), cols=len(titles))
+    group += nodes.thead("", nodes.row("", *(entry(title) for title in titles)))
+    group += nodes.tbody("", *(nodes.row("", *(entry(cell) for cell in row)) for row in rows))
+    return nodes.table("", group, classes=["benchbook-table"])
+
+
+def visit_value(self: Any, node: value) -> None:
+    """A button that opens its provenance by the browser's own popover, with no script; a plain link in print."""
+    text = html.escape(node.astext())
+    anchor = f"{node['kind']}-{node['experiment']}-{node['name']}"
+    classes = f"benchbook-value benchbook-{node['verdict'] or 'number'}"
+    if self.builder.name == "singlehtml":
+        self.body.append(f'<a class="{classes}" href="#{anchor}">{text}</a>')
+        raise nodes.SkipNode
+    self.benchbook_popovers = getattr(self, "benchbook_popovers", 0) + 1
+    identity = f"benchbook-{self.benchbook_popovers}"
+    lines = provenance_lines(self.builder.env, node)
+    page = self.builder.get_relative_uri(self.builder.current_docname, f"{CHAPTERS}{node['experiment']}")
+    if f"{CHAPTERS}{node['experiment']}" in self.builder.env.found_docs:
+        lines.append(("more", f'<a href="{page}#{anchor}">in the chapter</a>'))
+    body = "".join(f'<span class="benchbook-line"><b>{key}</b> {line}</span>' for key, line in lines)
+    self.body.append(f'<button class="{classes}" popovertarget="{identity}">{text}</button>')
+    self.body.append(f'<span class="benchbook-popover" popover id="{identity}">{body}</span>')
+    raise nodes.SkipNode
+
+
+def provenance_lines(env: BuildEnvironment, node: value) -> list[tuple[str, str]]:
+    """Where a number comes from, as pairs of key and escaped text."""
+    entry = state_of(env)["experiments"][node["experiment"]]
+    results = entry["results"]
+    record = results[node["kind"]][node["name"]]
+    lines = [("experiment", entry["title"]), (node["kind"][:-1], f"{node['name']} (cell {record['cell']})")]
+    if node["kind"] == "claims" and record["relation"]:
+        lines.append(("decided by", f"{show(record['left'])} {record['relation']} {show(record['right'])}"))
+    if record.get("n", 1) > 1:
+        lines.append(("seeds", f"{show(record)} over {record['n']}"))
+    lines.append(("each", samples(record)))
+    lines.append(("parameters", ", ".join(f"{k} = {_plain(v)}" for k, v in entry["changed_parameters"].items())))
+    lines += machine(results)[:1] + [("machine", results["environment"]["machine"])]
+    lines += [("took", duration(results["seconds"])), ("commit", results["environment"].get("commit", ""))]
+    return [(key, html.escape(text)) for key, text in lines if text]
+
+
+def duration(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
+
+
+def _plain(given: Any) -> str:
+    return ",".join(map(str, given)) if isinstance(given, list) else str(given)
+
+
+def announce(app: Sphinx, config: Any) -> None:
+    """Every page of a reduced book says so in a bar above it."""
+    path = Path(app.srcdir, config.benchbook_state)
+    if path.is_file():
+        profile = json.loads(path.read_text(encoding="utf-8"))["profile"]
+        if profile["reduced"]:
+            text = f"{profile['title']} profile: {profile['note']}".strip()
+            config.html_theme_options = {**config.html_theme_options, "announcement": html.escape(text)}
+
+
+def add_static_files(app: Sphinx) -> None:
+    """The style sheet, and MathJax's one file from its package, so that the book opens without a network."""
+    import shutil
+
+    target = Path(app.outdir, "_static")
+    if app.builder.format == "html":
+        target.mkdir(parents=True, exist_ok=True)
+        shutil.copy(STATIC / "benchbook.css", target)
+        if not (target / "tex-svg.js").exists():
+            shutil.copy(str(importlib.metadata.distribution(MATHJAX[0]).locate_file(MATHJAX[1])), target)
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    def unreachable(self: Any, node: value) -> None:
+        pass
+
+    app.add_config_value("benchbook_state", "benchbook.json", "env")
+    app.add_config_value("benchbook_front", {}, "")
+    app.add_node(value, html=(visit_value, unreachable))
+    app.add_role("value", ValueRole())
+    app.add_role("claim", ClaimRole())
+    app.add_directive("claims", Claims)
+    app.add_directive("chapters", Chapters)
+    app.add_css_file("benchbook.css")
+    app.connect("config-inited", announce)
+    app.connect("builder-inited", add_static_files)
+    app.connect("env-get-outdated", outdated)
+    app.connect("doctree-read", add_states)
+    return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}

@@ -1,0 +1,1 @@
+"""The science of this book: data, models, training, metrics, theory and figures."""
