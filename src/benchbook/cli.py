@@ -15,6 +15,7 @@ from benchbook.record import VERDICTS, claim_sentence, show
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Runs one command; returns its exit status: 0 well, 1 a run has failed, 2 bad input, 130 stopped."""
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
@@ -56,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def list_experiments(project: Project, options: argparse.Namespace) -> int:
+    """Prints the experiments with their parameters."""
     for name in experiments.names(project.root):
         experiment = plan.read_experiment(experiments.find(project.root, name))
         print(f"{name}: {experiment.title}")
@@ -65,6 +67,7 @@ def list_experiments(project: Project, options: argparse.Namespace) -> int:
 
 
 def run_experiment(project: Project, options: argparse.Namespace) -> int:
+    """Runs one experiment with parameters of the user's own and prints what it found."""
     experiment = plan.read_experiment(experiments.find(project.root, options.experiment))
     given = {}
     for text in options.parameter:
@@ -91,6 +94,7 @@ def run_experiment(project: Project, options: argparse.Namespace) -> int:
 
 
 def build_book(project: Project, options: argparse.Namespace) -> int:
+    """Runs what is missing and makes the book; 1 where any run is not ok."""
     from benchbook import book as pages
     from benchbook.schedule import build_lock
 
@@ -112,6 +116,7 @@ def build_book(project: Project, options: argparse.Namespace) -> int:
 
 
 def show_status(project: Project, options: argparse.Namespace) -> int:
+    """Prints a line for each run of the profile."""
     book = plan.load(project, options.profile)
     for run in book.runs:
         state = plan.state(run)
@@ -120,6 +125,7 @@ def show_status(project: Project, options: argparse.Namespace) -> int:
 
 
 def serve_book(project: Project, options: argparse.Namespace) -> int:
+    """Serves the built book on this machine until it is stopped."""
     import functools
     import http.server
 

@@ -94,6 +94,7 @@ def plain_python(cell: str) -> str:
 
 
 def module_path(name: str, source_root: Path) -> Path | None:
+    """The file of a module or package below source_root; None where there is none."""
     base = source_root.joinpath(*name.split("."))
     for path in (base / "__init__.py", base.with_suffix(".py")):
         if path.is_file():

@@ -18,15 +18,15 @@ import shutil
 import subprocess
 import tempfile
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 from bs4 import BeautifulSoup, Tag
-from bs4.element import NavigableString, PreformattedString
 
 from benchbook.errors import BookError
+from benchbook.typeset import HEADINGS, chapter, escaped, plain, string
 
 log = logging.getLogger(__name__)
 
@@ -35,12 +35,10 @@ DEFAULTS = {"title": None, "subtitle": None, "author": None, "course": None, "da
 
 # What makes no sense on paper. `<noscript>` stays: it holds the still picture of a moving one.
 SCREEN_ONLY = (
-    "script, style, link, meta, template, button, input:not([type=checkbox]), select, textarea, iframe, video, audio, canvas,"
-    "object, nav, .headerlink, .copybtn, .linenos, .section-number, .backrefs, .benchbook-screen-only, .sd-tab-set > input,"
+    "script, style, link, meta, template, button, input:not(.task-list-item input), select, textarea, iframe, video, audio, canvas,"
+    "object, nav, .headerlink, .copybtn, .linenos, .section-number, .backrefs, .benchbook-screen-only,"
     "details.hide > summary, details.hide .cell_input, .tag_hide-output > details .cell_output, hr.footnotes"
 )
-HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6", "h7")
-LANGUAGES = {"ipython3": "python", "ipython": "python", "python3": "python", "console": "bash", "shell": "bash", "default": ""}
 SIGNS = {"✅": "✓", "☑": "✓", "❌": "✗", "❗": "!", "❓": "?", "\ufe0f": "", "\u200d": ""}  # what to print for signs no font has
 
 
@@ -59,9 +57,8 @@ def make_pdf(singlehtml: Path, destination: Path, settings: Mapping[str, Any]) -
         folder = Path(name)
         mend(article, macros, Path(singlehtml), folder)
         settings["title"] = settings["title"] or plain(article.find(HEADINGS)) or "Untitled"
-        (folder / "main.typ").write_text(opening(settings) + "".join(map(chapter, chapters(article))), encoding="utf-8")
         shutil.copy(Path(__file__).with_name("book.typ"), folder)
-        pdf = compiled(folder, timestamp(settings["date"]))
+        pdf = compiled(folder, written(article, settings), timestamp(settings["date"]))
     destination = Path(destination)
     destination.parent.mkdir(parents=True, exist_ok=True)
     partial = destination.with_name(f".{destination.name}.{os.getpid()}")
@@ -116,12 +113,14 @@ def mend_words(article: Tag) -> None:
             element.append(f" ({element['title']})")
     known = glyphs()
     for node in [node for node in article.find_all(string=True) if not node.isascii()]:
-        mended = "".join(SIGNS.get(sign, sign if not known or ord(sign) in known else named(sign)) for sign in node)
+        mended = "".join(SIGNS[sign] if sign in SIGNS else printable(sign, known) for sign in node)
         if mended != node:
             node.replace_with(mended)
 
 
-def named(sign: str) -> str:
+def printable(sign: str, known: set[int]) -> str:
+    if not known or sign.isspace() or ord(sign) in known:
+        return sign
     log.warning("PDF: no font has the character %s (U+%04X): its name is printed", sign, ord(sign))
     return f"({unicodedata.name(sign, f'U+{ord(sign):04X}').lower()})"
 
@@ -248,7 +247,7 @@ def mend_links(article: Tag) -> None:
             log.warning("PDF: %s: the link to %s has no target", where(link), link["href"])
             del link["href"]
             continue
-        target.attrs.setdefault("data-label", f"{document(target)}#{target.get('id', '')}")
+        target.attrs.setdefault("data-label", f"{document(target)}#{link['href'].partition('#')[2]}")
         link["data-target"] = target["data-label"]
 
 
@@ -277,11 +276,57 @@ def target_of(link: Tag, targets: dict[str, dict[str, Tag]]) -> Tag | None:
     return target.find(HEADINGS, recursive=False) or target if target.name == "section" else target
 
 
+# ---- setting -------------------------------------------------------------------------------------------------------
+
+
+def written(article: Tag, settings: Mapping[str, Any]) -> str:
+    """The Typst document: the start page, then every document directly under it, in the order of the contents."""
+    language, _, region = settings["language"].replace("_", "-").partition("-")
+    given = {key: settings[key] for key in ("title", "subtitle", "author", "course", "paper")}
+    given |= {"language": language, "region": region, "date": printed(settings["date"])}
+    arguments = ", ".join(f"{key}: {string(str(value))}" for key, value in given.items() if value)
+    documents = article.select("section[data-document]")
+    parts = [part.extract() for part in documents if part.find_parent(attrs={"data-document": True}) is article]
+    chapters = [chapter(article, counted=False), *(chapter(part, counted=not part.select(".citation")) for part in parts)]
+    return f'#import "book.typ": *\n#show: book.with({arguments})\n' + "".join(chapters)
+
+
+def printed(date: Any) -> str:
+    """21 November 2026; what is no ISO date is printed as it stands."""
+    try:
+        day = datetime.date.fromisoformat(str(date))
+    except ValueError:
+        return str(date or "")
+    return f"{day.day} {day:%B %Y}"
+
+
+def timestamp(date: Any) -> int:
+    """The file's own date, for the archive standard asks for one: the book's, SOURCE_DATE_EPOCH, or a constant."""
+    try:
+        day = datetime.datetime.fromisoformat(str(date)).replace(tzinfo=datetime.UTC)
+    except ValueError:
+        return int(os.environ.get("SOURCE_DATE_EPOCH", 315_532_800))
+    return int(day.timestamp())
+
+
+def compiled(folder: Path, source: str, seconds: int) -> bytes:
+    import typst
+
+    (folder / "main.typ").write_text(source, encoding="utf-8")
+    fonts = [font_folder()] if font_folder() else []
+    try:
+        return typst.compile(
+            folder / "main.typ", root=folder, font_paths=fonts, ignore_system_fonts=True, pdf_standards=STANDARDS, timestamp=seconds
+        )
+    except typst.TypstError as error:
+        place = re.search(r"main\.typ:(\d+)", error.diagnostic)
+        before = source.splitlines()[: int(place[1]) if place else 0]
+        title = next((line.split(": ", 1)[1] for line in reversed(before) if line.startswith("// chapter: ")), "the title page")
+        near = f" (near: {before[-1].strip()[:160]})" if before else ""
+        raise BookError(f"PDF: Typst refuses “{title}”: {error.message}{near}") from error
+
+
 # ---- small questions -----------------------------------------------------------------------------------------------
-
-
-def plain(element: Tag | None) -> str:
-    return " ".join(element.get_text().split()) if element else ""
 
 
 def document(element: Tag) -> str:
@@ -292,32 +337,3 @@ def document(element: Tag) -> str:
 def where(element: Tag) -> str:
     owner = element.find_parent(attrs={"data-document": True})
     return f"“{plain(owner.find(HEADINGS)) or owner['data-document']}”"
-
-
-# ---- writing: the tree as Typst ------------------------------------------------------------------------------------
-
-
-def opening(settings: Mapping[str, Any]) -> str:
-    language, _, region = settings["language"].replace("_", "-").partition("-")
-    shown = {key: settings[key] for key in ("title", "subtitle", "author", "course", "paper") if settings[key]}
-    shown |= {"language": language} | ({"region": region} if region else {}) | {"date": printed(settings["date"])}
-    arguments = ", ".join(f"{key}: {string(str(value))}" for key, value in shown.items() if value)
-    return f'#import "book.typ": *\n#show: book.with({arguments})\n'
-
-
-def chapters(article: Tag) -> Iterator[Tag]:
-    """The root document without the others, then the documents directly under it, in the order of the contents."""
-    parts = [s for s in article.select("section[data-document]") if s.find_parent(attrs={"data-document": True}) is article]
-    for part in parts:
-        part.extract()
-    return iter([article, *parts])
-
-
-def chapter(section: Tag) -> str:
-    """One chapter; the start page and the bibliography are not counted."""
-    numbered = section.find_parent() is None and not section.select(".citation-list")
-    ...
-
-
-def escaped(text: str) -> str:
-    return re.sub(r"([\\#$*_`<>@\[\]~\"'/=+\-.:])", r"\\\1", breakable(re.sub(r"[ \t\r\n\f]+", " ", text)))

@@ -182,6 +182,7 @@ def state(run: Run) -> State:
 
 
 def read_status(folder: Path) -> dict[str, Any] | None:
+    """The status.json of a run folder; None where there is none that can be read."""
     try:
         status: dict[str, Any] = json.loads((folder / "status.json").read_text(encoding="utf-8"))
         return status if STATUS_KEYS <= status.keys() else None
@@ -222,20 +223,18 @@ def _runs_of(project: Project, entry: Any, path: Path) -> list[Run]:
     _known(entry, RUN_KEYS, str(path))
     if not isinstance(entry.get("experiment"), str):
         raise BookError(f"{path}: an entry of 'runs' names no experiment: give it experiment: NAME")
-    experiment = read_experiment(experiments.find(project.root, entry["experiment"]))
-    fixed = _mapping(entry, "parameters", path)
-    sweep = _mapping(entry, "sweep", path)
+    fixed, sweep, show = (_mapping(entry, key, path) for key in ("parameters", "sweep", "show"))
     for name, values in sweep.items():
         if not isinstance(values, list) or not values:
             raise BookError(f"{path}: the sweep over '{name}' is no list of values")
         if name in fixed:
-            raise BookError(f"{path}: '{name}' is both a parameter and a sweep of '{experiment.name}': keep one")
-    show = _mapping(entry, "show", path)
+            raise BookError(f"{path}: '{name}' is both a parameter and a sweep of '{entry['experiment']}': keep one")
     grid = [dict(zip(sweep, point, strict=True)) for point in itertools.product(*sweep.values())]
     chosen = next((point for point in grid if show.items() <= point.items()), None)
     if chosen is None:
-        raise BookError(f"{path}: 'show' of '{experiment.name}' names no run of its sweep")
+        raise BookError(f"{path}: 'show' of '{entry['experiment']}' names no run of its sweep")
     try:
+        experiment = read_experiment(experiments.find(project.root, entry["experiment"]))
         return [plan_run(project, experiment, {**fixed, **point}, point is chosen) for point in grid]
     except BookError as error:
         raise BookError(f"{path}: {error}") from None

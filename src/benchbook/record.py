@@ -196,7 +196,7 @@ def progress(step: int, steps: int, **facts: float) -> None:
 
 def artefact(file_name: str) -> Path:
     """The path under which a run keeps a file (weights, arrays) beside its results; a scratch folder without a builder."""
-    if Path(file_name).name != file_name or file_name.startswith("."):
+    if not file_name or Path(file_name).name != file_name or file_name.startswith("."):
         raise ValueError(f"artefact '{file_name}' is not a plain file name: leave out folders and leading dots")
     folder = Path(os.environ.get(RUN_FOLDER, "_build/scratch"))
     folder.mkdir(parents=True, exist_ok=True)

@@ -136,13 +136,16 @@ def _papermill(task: Mapping[str, Any], part: Path) -> str:
             parameters=task["changed_parameters"],
             engine_name="benchbook",
             kernel_name="python3",
+            language="python",
             progress_bar=False,
             cwd=task["root"],
         )
     except PapermillExecutionError as error:
-        return f"{error.ename}: {error.evalue} (cell {error.exec_count})".replace("\n", " ")
+        return " ".join(f"{error.ename}: {error.evalue} (cell {error.exec_count})".split())
     except DeadKernelError:
         return f"the kernel died in cell {_last_cell(Path(task['progress']))}: killed, or out of memory"
+    except Exception as error:  # no kernel, no space, …: whatever stops papermill itself is the run's failure too
+        return " ".join(f"{type(error).__name__}: {error}".split())
     finally:
         given.unlink(missing_ok=True)
     return ""
@@ -269,6 +272,7 @@ def _tags(cell: Mapping[str, Any]) -> list[str]:
 
 
 def main(arguments: list[str]) -> int:
+    """Executes the job whose file is named; returns the exit status that the scheduler acts on."""
     # A polite end, so that papermill takes its kernel down with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     status = execute(json.loads(Path(arguments[0]).read_text(encoding="utf-8")))

@@ -40,6 +40,8 @@ class value(nodes.inline):
 
 
 class ValueRole(SphinxRole):
+    """{value}`experiment:name`."""
+
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         found = look_up(self, "values")
         if found is None:
@@ -49,6 +51,8 @@ class ValueRole(SphinxRole):
 
 
 class ClaimRole(SphinxRole):
+    """{claim}`experiment:name`."""
+
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         found = look_up(self, "claims")
         if found is None:
@@ -152,6 +156,7 @@ def use(env: BuildEnvironment, experiment: str) -> None:
 
 
 def digest(env: BuildEnvironment, experiment: str) -> str:
+    """The digest of what a page shows of an experiment ('*': of all)."""
     state = state_of(env)
     return hash_text(json.dumps(state if experiment == "*" else [state["profile"], state["experiments"].get(experiment)]))
 
@@ -234,6 +239,7 @@ def provenance(name: str, entry: dict[str, Any], profile: dict[str, Any]) -> nod
 
 
 def machine(results: dict[str, Any]) -> list[tuple[str, str]]:
+    """Where and with what a run took place, as pairs of key and text."""
     environment = results["environment"]
     facts = {key: environment.get(key) for key in ("device", "precision", "machine", "threads", "system", "commit")}
     versions = ", ".join(f"{name} {version}" for name, version in environment["packages"].items())
@@ -340,6 +346,7 @@ def add_static_files(app: Sphinx) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
+    """Registers all this with Sphinx."""
     def unreachable(self: Any, node: value) -> None:
         pass
 

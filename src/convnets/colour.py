@@ -35,39 +35,52 @@ def grey(pixels: Tensor) -> Tensor:
 
 
 def grey_levels(images: Images) -> Tensor:
-    """Grey of images uint8 [..., 3], rounded to whole levels: uint8 [...]."""
+    """Grey of images uint8 [..., 3], rounded down to whole levels: uint8 [...]."""
     images = torch.as_tensor(images)
     total = images[..., 0].to(torch.int16) + images[..., 1] + images[..., 2]
-    return torch.div(total + 1, 3, rounding_mode="floor").to(torch.uint8)
+    return torch.div(total, 3, rounding_mode="floor").to(torch.uint8)
 
 
-def fit_colours(images: Images, num_colours: int = 24, seed: int = 0) -> NDArray[np.float32]:
+def fit_colours(images: Images, num_colours: int = 24, seed: int = 0, restarts: int = 12) -> NDArray[np.float32]:
     """The k-means centres of the images' pixels, float32 [num_colours, 3] in [0, 1), from dark to light.
 
-    Lloyd's iterations from a k-means++ start (Arthur & Vassilvitskii 2007) on at most 100,000 pixels; the same seed gives
-    the same colours. Raises ValueError where the images hold fewer different colours than asked for.
+    At most 200,000 pixels; of `restarts` runs of Lloyd's iteration from a k-means++ start (Arthur & Vassilvitskii 2007),
+    the one with the least mean distance. The same seed gives the same colours. Raises ValueError where the images hold
+    fewer different colours than asked for.
     """
     rng = np.random.default_rng(seed)
-    pixels = np.asarray(images).reshape(-1, 3)
-    pixels = pixels[rng.choice(len(pixels), min(len(pixels), 100_000), replace=False)] / 256
-    if num_colours < 1 or len(np.unique(pixels, axis=0)) < num_colours:
+    pixels = torch.as_tensor(images).reshape(-1, 3)
+    sample = rng.choice(len(pixels), min(len(pixels), 200_000), replace=False)
+    pixels = pixels[torch.from_numpy(sample)].float() / 256
+    if num_colours < 1 or len(pixels.unique(dim=0)) < num_colours:
         raise ValueError(f"fit_colours needs images with at least num_colours = {num_colours} >= 1 different colours")
-    centres = pixels[:1]
-    distances = np.full(len(pixels), np.inf)
-    for _ in range(num_colours - 1):
-        distances = np.minimum(distances, ((pixels - centres[-1]) ** 2).sum(1))
-        centres = np.vstack([centres, pixels[rng.choice(len(pixels), p=distances / distances.sum())]])
-    for _ in range(40):
-        centres = _lloyd(pixels, centres)
-    return centres[centres.sum(1).argsort()].astype(np.float32)
+    runs = [_k_means(pixels, num_colours, rng) for _ in range(restarts)]
+    centres = min(runs, key=lambda run: run[0])[1]
+    return centres[centres.sum(1).argsort()].numpy()
 
 
-def _lloyd(pixels: NDArray[np.float64], centres: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Each centre moved to the mean of the pixels nearest to it; a centre without pixels stays."""
-    nearest = ((centres**2).sum(1) - 2 * pixels @ centres.T).argmin(1)
-    counts = np.bincount(nearest, minlength=len(centres))[:, None]
-    sums = np.stack([np.bincount(nearest, channel, len(centres)) for channel in pixels.T], 1)
-    return np.where(counts > 0, sums / np.maximum(counts, 1), centres)
+def _k_means(pixels: Tensor, num_colours: int, rng: np.random.Generator) -> tuple[float, Tensor]:
+    """Mean distance and centres [K, 3] of one run; a centre that loses all its pixels stays where it is."""
+    centres = pixels[rng.integers(len(pixels))][None]
+    gaps = torch.full((len(pixels),), torch.inf)
+    for _ in range(num_colours - 1):  # the next centre: a pixel drawn in proportion to its squared distance
+        gaps = torch.minimum(gaps, ((pixels - centres[-1]) ** 2).sum(1))
+        total = gaps.double().cumsum(0)
+        pick = torch.searchsorted(total, rng.random() * total[-1])
+        centres = torch.cat([centres, pixels[pick][None]])
+    columns = pixels.T.contiguous()
+    for _ in range(30):
+        nearest = _offsets(columns, centres).min(0).indices
+        counts = torch.bincount(nearest, minlength=num_colours)[:, None]
+        sums = torch.zeros_like(centres).index_add_(0, nearest, pixels)
+        centres = torch.where(counts > 0, sums / counts.clamp(min=1), centres)
+    squares = _offsets(columns, centres).min(0).values + (columns**2).sum(0)
+    return float(squares.clamp(min=0).sqrt().mean()), centres
+
+
+def _offsets(columns: Tensor, centres: Tensor) -> Tensor:
+    """|x - c|² - |x|² for pixels [3, n] and centres [K, 3]: [K, n], the layout in which torch finds minima fastest."""
+    return torch.addmm((centres**2).sum(1, keepdim=True), centres, columns, alpha=-2)
 
 
 def nearest_colour(images: Images, colours: NDArray[np.floating] | Tensor) -> Tensor:
@@ -75,15 +88,13 @@ def nearest_colour(images: Images, colours: NDArray[np.floating] | Tensor) -> Te
 
     `images` uint8 [N, H, W, 3]; `colours` [K, 3] in [0, 1], K <= 256, or ValueError.
     """
-    centres = torch.as_tensor(check_colours(colours)).double()
+    centres = torch.from_numpy(check_colours(colours)).double()  # 64 bits keep near ties apart
     images = torch.as_tensor(images)
-    pixels = images.reshape(-1, 3)
-    labels = torch.empty(len(pixels), dtype=torch.uint8)
-    bias = (centres**2).sum(1)
-    for part, out in zip(pixels.split(2**15), labels.split(2**15), strict=True):
-        # |x - c|² without |x|², which is the same for every colour; 64 bits keep near ties apart.
-        out.copy_(torch.addmm(bias, part.double(), centres.T, alpha=-2 / 256).argmin(1))
-    return labels.reshape(images.shape[:-1])
+    labels = [
+        _offsets(part.T.double() / 256, centres).min(0).indices.to(torch.uint8)
+        for part in images.reshape(-1, 3).split(2**15)
+    ]
+    return torch.cat(labels).reshape(images.shape[:-1])
 
 
 def colour_images(labels: Tensor, colours: NDArray[np.floating] | Tensor) -> Tensor:
@@ -141,13 +152,13 @@ def fit_mean_table(images: Images) -> Tensor:
     return (torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], greys) / 256).float()
 
 
-def fit_class_table(images: Images, labels: Tensor, num_colours: int = 24) -> Tensor:
-    """The log-probability of each colour class given grey, float32 [256, num_colours]; every count starts at one.
+def fit_class_table(images: Images, labels: Tensor, num_colours: int = 24, smoothing: float = 0.1) -> Tensor:
+    """The log-probability of each colour class given grey, float32 [256, num_colours]; every count starts at `smoothing`.
 
     `images` uint8 [N, H, W, 3], `labels` [N, H, W] from `nearest_colour`; used as the mean table is.
     """
     pairs = grey_levels(images).int().flatten() * num_colours + labels.flatten()
-    counts = torch.bincount(pairs, minlength=256 * num_colours).reshape(256, num_colours).double() + 1
+    counts = torch.bincount(pairs, minlength=256 * num_colours).reshape(256, num_colours).double() + smoothing
     return (counts / counts.sum(1, keepdim=True)).log().float()
 
 

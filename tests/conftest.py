@@ -1,0 +1,115 @@
+"""Small books for the engine's tests, and the real data where they are."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def code(*lines: str, tags: tuple[str, ...] = ()) -> dict:
+    return {
+        "cell_type": "code",
+        "source": "\n".join(lines),
+        "metadata": {"tags": list(tags)},
+        "outputs": [],
+        "execution_count": None,
+    }
+
+
+def markdown(text: str) -> dict:
+    return {"cell_type": "markdown", "source": text, "metadata": {}}
+
+
+def write_notebook(path: Path, *cells: dict) -> None:
+    content = {"cells": list(cells), "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}}
+    content |= {"nbformat": 4, "nbformat_minor": 4}
+    path.write_text(json.dumps(content))
+
+
+class Book:
+    """A small book on disk, and the command line in a process of its own."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def run(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "benchbook.cli", *words],
+            cwd=self.root,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def write(self, name: str, text: str) -> None:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def html(self, page: str) -> str:
+        return (self.root / "_build" / "html" / f"{page}.html").read_text()
+
+    def folders(self, experiment: str) -> list[Path]:
+        return sorted((self.root / "runs" / experiment).glob("[!.]*"))
+
+    def status(self) -> dict[str, str]:
+        """The lines of `benchbook status`, by experiment."""
+        lines = self.run("status").stdout.splitlines()
+        return {line[9:].split()[0].rstrip(":"): line for line in lines}
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Book:
+    """Two experiments, `double` (which reaches toy.b through toy.a) and `alone`, with prose about both."""
+    made = Book(tmp_path)
+    made.write("_config.yml", "title: Toy\nonly_build_toc_files: true\nsphinx: {extra_extensions: [benchbook.site]}\n")
+    made.write(
+        "_toc.yml",
+        "format: jb-book\nroot: book/index\nchapters:\n"
+        "  - file: experiments/double\n  - file: experiments/alone\n  - file: book/claims\n",
+    )
+    made.write(
+        "book/index.md",
+        "# Toy\n\nTwice is {value}`double:twice`. {claim}`double:bigger`\n\n{value}`alone:x`\n\n```{chapters}\n```\n",
+    )
+    made.write("book/claims.md", "# Claims\n\n```{claims}\n```\n")
+    made.write(
+        "profiles/quick.yml",
+        "title: Quick\nnote: a small one\nreduced: true\nruns:\n"
+        "  - experiment: double\n    parameters: {number: 4}\n  - experiment: alone\n",
+    )
+    made.write("Snakefile", (ROOT / "Snakefile").read_text())
+    made.write("src/toy/__init__.py", '"""Toy."""\n')
+    made.write("src/toy/a.py", "from toy import b\n\n\ndef double(number):\n    return b.times(number)\n")
+    made.write("src/toy/b.py", "def times(number):\n    return 2 * number\n")
+    (tmp_path / "experiments").mkdir()
+    write_notebook(
+        tmp_path / "experiments" / "double.ipynb",
+        markdown("# Double a number\n\nThe sum $x + x$."),
+        code("number: int = 3  # what to double", "rate: float = 0.5  # a rate", tags=("parameters",)),
+        code("import benchbook", "from toy.a import double", "twice = benchbook.value('twice', double(number), 's')"),
+        code("benchbook.claim('bigger', twice > number, 'Twice, {left}, is more than once, {right}')"),
+    )
+    write_notebook(
+        tmp_path / "experiments" / "alone.ipynb",
+        markdown("# Stand alone"),
+        code("import benchbook", "x = benchbook.value('x', [1.0, 1.5, 2.0])"),
+    )
+    return made
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The real data; the test is skipped where they are absent."""
+    root = ROOT / os.environ.get("DATA_ROOT", "data")
+    if not (root / "cifar10.npz").exists():
+        pytest.skip(f"no real data in {root}: set DATA_ROOT")
+    return root

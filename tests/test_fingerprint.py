@@ -1,0 +1,105 @@
+"""A fingerprint moves exactly with what a run can depend on."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from benchbook import fingerprint
+
+
+def parts(code: list[str], root: Path, **changes):
+    settings = {"parameters": {"n": 1}, "data": {}, "needs": {}} | changes
+    return fingerprint.ingredients(code, source_root=root, **settings)
+
+
+def make_package(root: Path, edges: dict[int, list[int]]) -> None:
+    (root / "pkg").mkdir(parents=True)
+    (root / "pkg" / "__init__.py").write_text("")
+    forms = ("from pkg import m{}", "import pkg.m{}", "from pkg.m{} import x", "from . import m{}", "from .m{} import x")
+    for module, targets in edges.items():
+        lines = [forms[(module + target) % len(forms)].format(target) for target in targets]
+        (root / "pkg" / f"m{module}.py").write_text("\n".join([*lines, "x = 0", ""]))
+
+
+def reachable(edges: dict[int, list[int]], start: int) -> set[int]:
+    """Brute force: add neighbours until nothing is added."""
+    seen = {start}
+    while True:
+        more = seen | {target for module in seen for target in edges[module]}
+        if more == seen:
+            return seen
+        seen = more
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_an_edit_moves_exactly_the_notebooks_that_reach_it(tmp_path, seed):
+    """On random import graphs, cycles included, the affected notebooks are those of a brute-force closure."""
+    chance = random.Random(seed)
+    modules = range(12)
+    edges = {module: chance.sample(modules, chance.randint(0, 3)) for module in modules}
+    make_package(tmp_path, edges)
+    cells = {start: [f"from pkg.m{start} import x"] for start in modules}
+    before = {start: fingerprint.fingerprint(parts(cell, tmp_path)) for start, cell in cells.items()}
+    for edited in chance.sample(modules, 4):
+        path = tmp_path / "pkg" / f"m{edited}.py"
+        text = path.read_text()
+        path.write_text(text + "y = 1\n")
+        moved = {start for start, cell in cells.items() if fingerprint.fingerprint(parts(cell, tmp_path)) != before[start]}
+        assert moved == {start for start in modules if edited in reachable(edges, start)}
+        path.write_text(text)
+    after = {start: fingerprint.fingerprint(parts(cell, tmp_path)) for start, cell in cells.items()}
+    assert after == before
+
+
+def test_the_path_of_imports_is_named(tmp_path):
+    """The reason for a stale run leads from the notebook to the edited file."""
+    make_package(tmp_path, {1: [2], 2: [3], 3: []})
+    cell = ["from pkg.m1 import x"]
+    then = parts(cell, tmp_path)
+    (tmp_path / "pkg" / "m3.py").write_text("x = 2\n")
+    reached = fingerprint.closure(cell, tmp_path)
+    reasons = fingerprint.differences(parts(cell, tmp_path), then, reached, tmp_path)
+    assert reasons == ["pkg/m3.py (notebook → pkg.m1 → pkg.m2 → pkg.m3)"]
+
+
+def test_time_stamps_do_not_count(tmp_path):
+    """Touching a file changes nothing."""
+    make_package(tmp_path, {1: []})
+    before = parts(["import pkg.m1"], tmp_path)
+    os.utime(tmp_path / "pkg" / "m1.py", (1, 1))
+    assert parts(["import pkg.m1"], tmp_path) == before
+
+
+def test_code_parameters_and_data_count(tmp_path):
+    """Each ingredient moves the fingerprint, and a parameter's type is part of it."""
+    base = parts(["x = 1"], tmp_path)
+    others = [
+        parts(["x = 2"], tmp_path),
+        parts(["x = 1"], tmp_path, parameters={"n": 2}),
+        parts(["x = 1"], tmp_path, parameters={"n": 1.0}),
+        parts(["x = 1"], tmp_path, data={"cifar10.npz": "a"}),
+        parts(["x = 1"], tmp_path, needs={"train": "a"}),
+        parts(["import numpy", "x = 1"], tmp_path),
+    ]
+    assert len({fingerprint.fingerprint(p) for p in [base, *others]}) == len(others) + 1
+
+
+def test_magics_and_shell_lines_do_not_stop_the_reading_of_imports(tmp_path):
+    """A cell with IPython's own lines still says what it imports."""
+    make_package(tmp_path, {1: []})
+    reached = fingerprint.closure(["%matplotlib inline\n!ls\nif True:\n    %time\n    import pkg.m1"], tmp_path)
+    assert set(reached.modules) == {"pkg", "pkg.m1"}
+
+
+def test_outside_packages_count_by_version_and_the_standard_library_does_not(tmp_path):
+    """numpy's version is part of a fingerprint; json's is Python's."""
+    reached = fingerprint.closure(["import json, numpy.linalg", "from PIL import Image"], tmp_path)
+    assert reached.packages == {"numpy", "PIL"}
+    versions = parts(["import numpy"], tmp_path)["packages"]
+    import numpy
+
+    assert versions["numpy"] == numpy.__version__

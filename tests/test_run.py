@@ -1,0 +1,93 @@
+"""A run leaves a whole folder or none, says what it depended on, and fails loudly."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from conftest import code, markdown, write_notebook
+
+pytestmark = pytest.mark.slow
+
+
+def results(book, experiment: str) -> dict:
+    (folder,) = book.folders(experiment)
+    return json.loads((folder / "results.json").read_text())
+
+
+def test_a_run_keeps_parameters_values_claims_and_machine(book):
+    """results.json holds what the notebook recorded, typed parameters and the cell of every record."""
+    done = book.run("run", "double", "-p", "number=21")
+    assert done.returncode == 0, done.stderr
+    assert "twice = 42" in done.stdout
+    found = results(book, "double")
+    assert found["parameters"] == {"number": 21, "rate": 0.5}
+    assert found["values"]["twice"] == {"value": 42, "unit": "s", "mean": 42.0, "std": None, "n": 1, "cell": 2}
+    assert found["claims"]["bigger"]["holds"] is True
+    assert found["claims"]["bigger"]["left"]["value"] == 42
+    assert found["environment"]["packages"]["python"]
+    assert found["environment"]["memory_mb"] > 10
+
+
+def test_nothing_runs_twice_and_another_parameter_is_another_folder(book):
+    """The folder is the fingerprint: the same run is found again, a new one stands beside it."""
+    book.run("run", "double")
+    (first,) = book.folders("double")
+    made = (first / "status.json").read_bytes()
+    book.run("run", "double")
+    assert (first / "status.json").read_bytes() == made
+    book.run("run", "double", "-p", "number=5")
+    assert len(book.folders("double")) == 2
+
+
+def test_several_seeds_keep_each_result(book):
+    """A value of several seeds has its mean, spread and count."""
+    book.run("run", "alone")
+    record = results(book, "alone")["values"]["x"]
+    assert record == {"values": [1.0, 1.5, 2.0], "unit": "", "mean": 1.5, "std": 0.5, "n": 3, "cell": 1}
+
+
+@pytest.mark.parametrize(
+    ("cell", "says"),
+    [
+        ("1 / 0", "ZeroDivisionError: division by zero (cell 1)"),
+        ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "the kernel died in cell 2"),
+        ("import benchbook\nbenchbook.value('x', 1)\nbenchbook.value('x', 2)", "value 'x' is recorded twice"),
+        ("import benchbook\nbenchbook.claim('t', False, 'false', must=True)", "AssertionError: claim 't' must hold"),
+        ("import importlib\nimportlib.import_module('toy.b')", "module toy was loaded, but no import statement names it"),
+    ],
+)
+def test_what_goes_wrong_is_said_and_the_run_has_failed(book, cell, says):
+    """An exception, a killed kernel, a doubled name, a false theorem and a hidden import all fail the run."""
+    write_notebook(book.root / "experiments" / "alone.ipynb", markdown("# Fail"), code(cell))
+    done = book.run("run", "alone")
+    assert done.returncode == 1
+    assert says in done.stdout
+    (folder,) = book.folders("alone")
+    status = json.loads((folder / "status.json").read_text())
+    assert status["state"] == "failed"
+    assert says in status["error"]
+    assert (folder / "executed.ipynb").is_file()
+    assert says in book.status()["alone"]
+
+
+@pytest.mark.parametrize("given", ["numbr=3", "number=2.5", "number=nan", "rate=nan", "a b=1", "number", "number=1;x"])
+def test_a_bad_parameter_is_refused_before_a_kernel_starts(book, given):
+    """One line, no traceback, nothing written."""
+    done = book.run("run", "double", "-p", given)
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (book.root / "runs").exists()
+
+
+def test_plain_papermill_leaves_the_same_records(book, tmp_path):
+    """Without the engine the executed notebook still holds its values and claims."""
+    import papermill
+
+    from benchbook.run import collect
+
+    path, out = book.root / "experiments" / "alone.ipynb", tmp_path / "out.ipynb"
+    papermill.execute_notebook(path, out, progress_bar=False, kernel_name="python3")
+    found, wrong = collect(json.loads(out.read_text()))
+    assert wrong == ""
+    assert found["values"]["x"]["mean"] == 1.5
