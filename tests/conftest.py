@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -113,3 +114,24 @@ def data_root() -> Path:
     if not (root / "cifar10.npz").exists():
         pytest.skip(f"no real data in {root}: set DATA_ROOT")
     return root
+
+
+@pytest.fixture
+def page():
+    """A page of headless Chromium without a network, that keeps every console error and failed request."""
+    from playwright.sync_api import sync_playwright
+
+    executable = shutil.which("chromium") or shutil.which("google-chrome")
+    if executable is None:
+        pytest.skip("no Chromium: apt install chromium")
+    with sync_playwright() as driver:
+        quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
+        browser = driver.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-quic", *quiet])
+        opened = browser.new_context(offline=True).new_page()
+        opened.problems = []
+        opened.on("console", lambda said: said.type == "error" and opened.problems.append(said.text))
+        opened.on("pageerror", lambda error: opened.problems.append(str(error)))
+        opened.on("requestfailed", lambda request: opened.problems.append(request.url))
+        opened.open = lambda path, query="": opened.goto(f"file://{path}{query}")
+        yield opened
+        browser.close()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
 import io
 import json
 import re
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,15 @@ from benchbook.run import EXECUTED
 
 STATE_FILE = "benchbook.json"
 PAGES = ("_config.yml", "_toc.yml")
+SPHINX = {
+    "nb_execution_mode": "off",
+    "nitpicky": True,
+    "mathjax_path": "tex-svg.js",
+    "html_show_search_summary": False,  # it fetches pages, which a browser refuses for file://
+    "html_context": {"default_mode": "auto"},  # the theme complains on its console where none is said
+    "latex_individualpages": False,  # jupyter-book wants it said
+}
+UNUSED = {"sphinx_thebe"}  # it names a script in the network, twice on the search page
 
 
 def stage(project: Project, book: Plan, states: dict[str, plan.State]) -> Path:
@@ -125,39 +132,32 @@ def build(project: Project, book: Plan, states: dict[str, plan.State], *, pdf: b
 
 def sphinx(source: Path, target: Path, builder: str) -> str:
     """Runs a Sphinx builder over the source; returns its warnings, which are errors here, '' where there are none."""
-    from jupyter_book.sphinx import build_sphinx
+    from jupyter_book.config import get_final_config
+    from sphinx.application import Sphinx
+    from sphinx.util.docutils import docutils_namespace, patch_docutils
 
-    log = io.StringIO()
+    overrides = {**SPHINX, "benchbook_state": STATE_FILE}
+    config, _ = get_final_config(user_yaml=source / "_config.yml", cli_config=overrides, sourcedir=source)
+    config["extensions"] = [name for name in config["extensions"] if name not in UNUSED]
     doctrees = target.parent / "doctrees"
-    overrides = {
-        "nb_execution_mode": "off",
-        "benchbook_state": STATE_FILE,
-        "mathjax_path": "tex-svg.js",
-        "latex_individualpages": False,  # jupyter-book wants it said
-    }
-    with contextlib.redirect_stderr(log), contextlib.redirect_stdout(io.StringIO()):
-        sys.modules.pop("conf", None)
-        status = build_sphinx(
-            str(source),
-            str(target),
-            path_config=source / "_config.yml",
-            noconfig=True,
-            confoverrides=overrides,
-            doctreedir=str(doctrees),
-            builder=builder,
-            warningiserror=True,
-            keep_going=True,
-            quiet=True,
-        )
-    warnings = [_plain(line, source) for line in log.getvalue().splitlines() if line.strip()]
-    (target.parent / f"sphinx-{builder}.log").write_text("\n".join(warnings) + "\n")
-    if not status:
-        return ""
-    if isinstance(status, Exception):
-        warnings.append(f"{type(status).__name__}: {status}")
-    # A failed build must be read again: pages with errors would otherwise count as done.
-    shutil.rmtree(doctrees, ignore_errors=True)
-    return "\n".join(warnings) or f"Sphinx ended with {status}"
+    log = io.StringIO()
+    error = ""
+    try:
+        with patch_docutils(), docutils_namespace():
+            app = Sphinx(source, None, target, doctrees, builder, config, status=None, warning=log, keep_going=True)
+            if builder == "singlehtml":
+                app.set_html_assets_policy("always")
+            if "numbered: true" in (source / "_toc.yml").read_text(encoding="utf-8"):
+                app.setup_extension("sphinx_multitoc_numbering")
+            app.build()
+    except Exception as raised:  # an extension's own error is as much the author's to mend as a warning
+        error = f"{type(raised).__name__}: {raised}"
+    problems = [_plain(line, source) for line in log.getvalue().splitlines() if line.strip()] + [error] * bool(error)
+    (target.parent / f"sphinx-{builder}.log").write_text("\n".join([*problems, ""]))
+    if problems:
+        # Pages with errors would count as read in the next build, and their errors would be forgotten.
+        shutil.rmtree(doctrees, ignore_errors=True)
+    return "\n".join(problems)
 
 
 def settings(project: Project, book: Plan) -> dict[str, Any]:

@@ -78,13 +78,21 @@ def read(singlehtml: Path) -> tuple[Tag, dict[str, Any]]:
         if forward is None:
             break
         page = singlehtml / forward[1]
-    soup = BeautifulSoup(html, "html.parser")
+    soup = BeautifulSoup(re.sub(r"<svg\b.*?</svg>", drawing, html, flags=re.DOTALL), "html.parser")
     article = (soup.find("article") or soup.find(role="main") or soup).find("section")
     if article is None:
         raise BookError(f"{page} holds no text: is it the page of a singlehtml build?")
     article["data-document"] = page.stem
     configured = re.search(r"window\.MathJax = (\{.*\})", html)
     return article, json.loads(configured[1]).get("tex", {}).get("macros", {}) if configured else {}
+
+
+def drawing(svg: re.Match[str]) -> str:
+    """An SVG inside the page as an image: HTML's parser would spoil the case of its attributes."""
+    code = svg[0] if "xmlns=" in svg[0] else svg[0].replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
+    name = re.search(r'aria-label="(.*?)"', svg[0]) or re.search(r"<title.*?>(.*?)</title>", svg[0], re.DOTALL)
+    data = base64.b64encode(code.encode()).decode()
+    return f'<img src="data:image/svg+xml;base64,{data}" alt="{name[1].strip() if name else ""}">'
 
 
 # ---- mending: passes over the tree ---------------------------------------------------------------------------------
@@ -154,29 +162,50 @@ def mend_mathematics(article: Tag, macros: dict[str, Any]) -> None:
             element["data-number"] = f"({tag[1]})"
         element["data-tex"] = re.sub(r"\s+", " ", source.replace(tag[0], "") if tag else source)[2:-2].strip()
         kind = "DisplayMath" if element.name == "div" else "InlineMath"
-        formula = {"t": "Math", "c": [{"t": kind}, with_macros(element["data-tex"], macros)]}
+        formula = {"t": "Math", "c": [{"t": kind}, prepared(element["data-tex"], macros)]}
         blocks += [{"t": "Para", "c": [formula]}, {"t": "RawBlock", "c": ["typst", "// next"]}]
     for element, typst in zip(elements, pandoc(blocks).split("// next"), strict=False):
-        tex, typst = string(element["data-tex"]), typst.strip()
+        tex, typst = string(element["data-tex"]), polished(typst)
         if not typst.startswith("$"):
             log.warning("PDF: %s: this formula does not convert and is printed as TeX: %s", where(element), element["data-tex"])
             element["data-typst"] = f"#unconverted({tex});"
         elif element.name == "div":
             number = f"[{escaped(element['data-number'])}]" if element.get("data-number") else "none"
-            element["data-typst"] = f"#display({tex}, {number}, {typst});"
+            element["data-typst"] = f"#displayed({tex}, {number}, {typst});"
         else:
             element["data-typst"] = f"#formula({tex}, {typst});"
 
 
-def with_macros(tex: str, macros: dict[str, Any]) -> str:
-    """TeX with the book's own macros defined before it, and two habits that pandoc gets wrong set right."""
+def prepared(tex: str, macros: dict[str, Any]) -> str:
+    """TeX with the book's own macros defined before it, and what pandoc would lose or garble written differently."""
     for name, macro in macros.items():
         if re.search(rf"\\{name}(?![a-zA-Z])", tex):
             body, arguments = (macro[0], f"[{macro[1]}]") if isinstance(macro, list) else (macro, "")
             tex = rf"\newcommand{{\{name}}}{arguments}{{{body}}} {tex}"
-    tex = re.sub(r"(?<!\\)\\\|(.+?)(?<!\\)\\\|", r"\\lVert \1\\rVert ", tex)  # ‖x‖ without a relation's spaces
-    one_column = re.compile(r"\\begin\{cases\}((?:(?!&|\\end).)*)\\end\{cases\}")
-    return one_column.sub(lambda cases: cases[0].replace(r"\\", r"& \\").replace(r"\end", r"& \end"), tex)
+    tex = re.sub(r"(?<!\\)\\\|(.+?)(?<!\\)\\\|", r"\\lVert \1\\rVert ", tex)  # a norm's bars are no relations
+    tex = re.sub(r"\\lvert\b(.+?)\\rvert\b", r"\\left|\1\\right|", tex)
+    fence = r"\\[bB]igg?([lr]?)(?![a-zA-Z])"
+    tex = re.sub(fence, lambda size: "" if r"\\" in tex else {"l": r"\left", "r": r"\right", "": ""}[size[1]], tex)
+    tex = tex.replace(r"\operatorname*{", r"\operatorname{*").replace("{,}", r"\text{,}")
+    return re.sub(r"\\begin\{cases\}(.*?)\\end\{cases\}", columned, tex)
+
+
+def columned(cases: re.Match[str]) -> str:
+    if "&" in cases[0]:
+        return cases[0].replace("&", r"&\quad ")
+    return cases[0].replace(r"\\", r"& \\").replace(r"\end", r"& \end")
+
+
+def polished(typst: str) -> str:
+    """pandoc's Typst with real operators, and with the spaces that it rounds to whole ems."""
+    typst = re.sub(r'([a-z]+\(|delim: )?"(\*?)((?:[^"\\]|\\.)*)"', operator, typst.strip())
+    return typst.replace("#h(0em)", "thick").replace("#h(-1em)", "#h(-0.167em)").replace(r'") \(', r'")\(').replace(' upright(",") ', '","')
+
+
+def operator(text: re.Match[str]) -> str:
+    if text[1] in ("upright(", "bold(", "italic(", "sans(", "mono(", "delim: "):
+        return text[0]
+    return f'{text[1] or ""}op("{text[3]}"{", limits: #true" if text[2] else ""})'
 
 
 def pandoc(blocks: list[dict[str, Any]]) -> str:
@@ -192,11 +221,6 @@ def pandoc(blocks: list[dict[str, Any]]) -> str:
 
 def mend_pictures(article: Tag, singlehtml: Path, folder: Path) -> None:
     """Put every picture beside the Typst document, under the name of its content."""
-    for drawing in article.select("svg"):
-        code = base64.b64encode(str(drawing).encode()).decode()
-        title = drawing.find("title")
-        alt = drawing.get("aria-label") or (plain(title) if title else "")
-        drawing.replace_with(BeautifulSoup("", "html.parser").new_tag("img", src=f"data:image/svg+xml;base64,{code}", alt=alt))
     for image in article.select("img"):
         source = image.get("src", "")
         if embedded := re.match(r"data:image/(\w+)[^,]*?(;base64)?,", source):
@@ -247,6 +271,11 @@ def mend_links(article: Tag) -> None:
             log.warning("PDF: %s: the link to %s has no target", where(link), link["href"])
             del link["href"]
             continue
+        if target.name in ("tr", "td", "th", "li", "dt", "dd"):  # these are written by what holds them
+            seat = target.find(("td", "th")) or target if target.name == "tr" else target
+            if not (seat.contents and getattr(seat.contents[0], "name", "") == "anchor"):
+                seat.insert(0, Tag(name="anchor"))
+            target = seat.contents[0]
         target.attrs.setdefault("data-label", f"{document(target)}#{link['href'].partition('#')[2]}")
         link["data-target"] = target["data-label"]
 

@@ -44,15 +44,15 @@ def grey_levels(images: Images) -> Tensor:
 def fit_colours(images: Images, num_colours: int = 24, seed: int = 0, restarts: int = 12) -> NDArray[np.float32]:
     """The k-means centres of the images' pixels, float32 [num_colours, 3] in [0, 1), from dark to light.
 
-    At most 200,000 pixels; of `restarts` runs of Lloyd's iteration from a k-means++ start (Arthur & Vassilvitskii 2007),
-    the one with the least mean distance. The same seed gives the same colours. Raises ValueError where the images hold
-    fewer different colours than asked for.
+    On at most 200,000 pixels: the best, by mean distance, of `restarts` runs of Lloyd's iteration (Lloyd 1982) from
+    k-means++ starts (Arthur & Vassilvitskii 2007). The same seed gives the same colours. Raises ValueError where the
+    images hold fewer different colours than asked for.
     """
     rng = np.random.default_rng(seed)
     pixels = torch.as_tensor(images).reshape(-1, 3)
     sample = rng.choice(len(pixels), min(len(pixels), 200_000), replace=False)
     pixels = pixels[torch.from_numpy(sample)].float() / 256
-    if num_colours < 1 or len(pixels.unique(dim=0)) < num_colours:
+    if num_colours < 1 or len(torch.unique(pixels, dim=0)) < num_colours:
         raise ValueError(f"fit_colours needs images with at least num_colours = {num_colours} >= 1 different colours")
     runs = [_k_means(pixels, num_colours, rng) for _ in range(restarts)]
     centres = min(runs, key=lambda run: run[0])[1]
@@ -90,10 +90,8 @@ def nearest_colour(images: Images, colours: NDArray[np.floating] | Tensor) -> Te
     """
     centres = torch.from_numpy(check_colours(colours)).double()  # 64 bits keep near ties apart
     images = torch.as_tensor(images)
-    labels = [
-        _offsets(part.T.double() / 256, centres).min(0).indices.to(torch.uint8)
-        for part in images.reshape(-1, 3).split(2**15)
-    ]
+    parts = torch.split(images.reshape(-1, 3), 2**15)
+    labels = [_offsets(part.T.double() / 256, centres).min(0).indices.to(torch.uint8) for part in parts]
     return torch.cat(labels).reshape(images.shape[:-1])
 
 
@@ -122,27 +120,28 @@ def rgb_to_lab(images: Images) -> NDArray[np.float32]:
 
     images = np.asarray(images)
     levels = images if images.dtype == np.uint8 else (images * 256).clip(0, 255)
-    return rgb2lab((levels / 255).astype(np.float32)).astype(np.float32)
+    return np.asarray(rgb2lab((levels / 255).astype(np.float32)), np.float32)
 
 
 def lab_to_rgb(lab: NDArray[np.floating] | Tensor) -> NDArray[np.float32]:
     """Pixels / 256 (float32 [..., 3], clipped to what a screen shows) of CIE L*a*b* colours [..., 3]."""
     from skimage.color import lab2rgb
 
-    return (lab2rgb(np.asarray(lab)) * np.float32(255 / 256)).astype(np.float32)
+    return np.asarray(lab2rgb(np.asarray(lab)) * (255 / 256), np.float32)
 
 
 def delta_e(images: Images, others: Images) -> NDArray[np.float32]:
-    """The colour difference CIEDE2000 for every pixel, float32 [...]; images as for `rgb_to_lab`. About 1 is just visible."""
+    """The colour difference CIEDE2000 of every pixel, float32 [...], images as for `rgb_to_lab`; 1 is just visible."""
     from skimage.color import deltaE_ciede2000
 
-    return deltaE_ciede2000(rgb_to_lab(images), rgb_to_lab(others)).astype(np.float32)
+    difference: Any = deltaE_ciede2000  # scikit-image has no types
+    return np.asarray(difference(rgb_to_lab(images), rgb_to_lab(others)), np.float32)
 
 
 def fit_mean_table(images: Images) -> Tensor:
-    """The mean colour for each grey level, float32 [256, 3], pixels / 256: predict with `table[grey_levels(images).long()]`.
+    """The mean colour of each grey level, float32 [256, 3], pixels / 256; a level that is in no image keeps its grey.
 
-    A level that the images do not hold predicts itself, the grey colour.
+    It predicts as `table[grey_levels(images).long()]`.
     """
     pixels = torch.as_tensor(images).reshape(-1, 3)
     levels = grey_levels(pixels).int()
@@ -153,9 +152,9 @@ def fit_mean_table(images: Images) -> Tensor:
 
 
 def fit_class_table(images: Images, labels: Tensor, num_colours: int = 24, smoothing: float = 0.1) -> Tensor:
-    """The log-probability of each colour class given grey, float32 [256, num_colours]; every count starts at `smoothing`.
+    """The log-probability of each colour class given grey, float32 [256, num_colours]; counts start at `smoothing`.
 
-    `images` uint8 [N, H, W, 3], `labels` [N, H, W] from `nearest_colour`; used as the mean table is.
+    `images` uint8 [N, H, W, 3], `labels` [N, H, W] from `nearest_colour`. It predicts as the mean table does.
     """
     pairs = grey_levels(images).int().flatten() * num_colours + labels.flatten()
     counts = torch.bincount(pairs, minlength=256 * num_colours).reshape(256, num_colours).double() + smoothing
@@ -165,8 +164,8 @@ def fit_class_table(images: Images, labels: Tensor, num_colours: int = 24, smoot
 def load_colours(path: str | Path) -> NDArray[np.float32]:
     """The colours in a `.npy` file, float32 [K, 3]: a plain array, or the assignment's `colour_kmeans24_cat7.npy`.
 
-    The latter is a pickle. It is read without running anything from it: a name that is not NumPy's own way to rebuild an
-    array is refused. Raises ValueError in one line for any file that holds no colours, OSError for one that is not there.
+    The latter is a pickle. It is read without running anything that it names, and what is not NumPy's way to rebuild an
+    array is refused. Raises ValueError for a file that holds no colours, OSError for one that cannot be read.
     """
     path = Path(path)
     raw = path.read_bytes()
@@ -183,7 +182,7 @@ def _read_npy(raw: bytes) -> Any:
     stream = io.BytesIO(raw)
     version = np.lib.format.read_magic(stream)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(stream)
+    _, _, dtype = read(stream)
     if not dtype.hasobject:
         return np.load(io.BytesIO(raw), allow_pickle=False)
     # Saved from (colours, mean distance): an object array, whose pickle is itself an array of two objects.
@@ -195,7 +194,8 @@ class _Inert:
     """What a pickle asks NumPy to build, kept as a note: nothing is constructed until `rebuild` has looked at it."""
 
     def __init__(self, *arguments: Any) -> None:
-        self.arguments, self.state = arguments, ()
+        self.arguments = arguments
+        self.state: Any = ()
 
     def __setstate__(self, state: Any) -> None:
         self.state = state

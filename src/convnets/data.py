@@ -31,22 +31,18 @@ NAMES = ("scenes", "cifar10", "horses")
 _HORSE = 7
 _BYTES = 32 * 32 * 3
 _DECODER = 1  # a higher number makes every decoded copy again
-_ARRAYS = {  # what cifar10.npz must hold
-    "train_images": (50_000, 32, 32, 3),
-    "train_labels": (50_000,),
-    "test_images": (10_000, 32, 32, 3),
-    "test_labels": (10_000,),
-}
+_KEYS = ("train_images", "train_labels", "test_images", "test_labels")
+_SHAPES = ((50_000, 32, 32, 3), (50_000,), (10_000, 32, 32, 3), (10_000,))
 
 Bytes = NDArray[np.uint8]
+Decoded = tuple[Bytes, Bytes, NDArray[np.bool_], int, str]  # images, labels, lossless, number for training, note
 
 
 @dataclass(frozen=True)
 class Dataset:
     """Training and validation images (uint8 [N, H, W, 3]) and labels (uint8 [N], indices into `classes`).
 
-    `masks` (bool [N, H, W]) mark the object where a data set knows it. `fingerprint` is the SHA-256 of the content, `note`
-    says in one sentence where it comes from.
+    Masks (bool [N, H, W]) mark the object, where known; `fingerprint` is the content's SHA-256, `note` its provenance.
     """
 
     name: str
@@ -70,15 +66,15 @@ def load(
 ) -> Dataset:
     """The data set `name`: "scenes", "cifar10", or "horses" (CIFAR-10's label 7).
 
-    `num_train` and `num_validation` take that many images from the front (default: all; scenes: 5,000 and 1,000). `root`
-    is the data folder (default: $DATA_ROOT, else `data`), `seed` is that of the scenes. Raises ValueError for an unknown
-    name, a count that the data do not have, or a damaged file, and FileNotFoundError where nothing can be read or fetched.
+    `num_train` and `num_validation` take that many from the front (default: all; scenes: 5,000 and 1,000); `root` is
+    the data folder (default: $DATA_ROOT, else `data`); `seed` is that of the scenes. Raises ValueError for an unknown
+    name, a count that is not there, or a damaged file, FileNotFoundError where nothing can be read or fetched.
     """
     if name not in NAMES:
         near = difflib.get_close_matches(name, NAMES, 1, cutoff=0)[0]
         raise ValueError(f"no data set is named {name!r}: did you mean {near!r}? There are {', '.join(NAMES)}")
     if name == "scenes":
-        return _scenes(5_000 if num_train is None else num_train, 1_000 if num_validation is None else num_validation, seed)
+        return _scenes(_count(num_train, 5_000), _count(num_validation, 1_000), seed)
     return _cifar(name, data_root(root), num_train, num_validation)
 
 
@@ -87,45 +83,39 @@ def data_root(root: str | Path | None = None) -> Path:
     return Path(root or os.environ.get("DATA_ROOT") or "data")
 
 
+def _count(wanted: int | None, default: int) -> int:
+    return default if wanted is None else wanted
+
+
 def _scenes(num_train: int, num_validation: int, seed: int) -> Dataset:
-    train, validation = embedded.scenes(num_train, seed=(seed, 0)), embedded.scenes(num_validation, seed=(seed, 1))
-    arrays = [array for part in (train, validation) for array in (part.images, part.labels, part.masks)]
+    parts = embedded.scenes(num_train, seed=(seed, 0)), embedded.scenes(num_validation, seed=(seed, 1))
+    arrays = [array for part in parts for array in (part.images, part.labels, part.masks)]
     images, labels, masks, other_images, other_labels, other_masks = map(torch.from_numpy, arrays)
     note = f"Scenes drawn from seed {seed}: {num_train:,} for training, {num_validation:,} for validation."
-    fingerprint = _sha256(*arrays)
-    return Dataset(
-        "scenes", images, labels, other_images, other_labels, embedded.CLASSES, fingerprint, note, masks, other_masks
-    )
+    what = embedded.CLASSES, _sha256(*arrays), note, masks, other_masks
+    return Dataset("scenes", images, labels, other_images, other_labels, *what)
 
 
 def _cifar(name: str, root: Path, num_train: int | None, num_validation: int | None) -> Dataset:
     header, labels, images = _decoded(name, root)
-    total, border = len(labels), header["num_train"]
-    train, validation = _front(num_train, border, name), _front(num_validation, total - border, name)
-    fingerprint = header["sha256"]
-    if (train, validation) != (border, total - border):
+    fingerprint, border = header["sha256"], header["num_train"]
+    rest = len(labels) - border
+    train, validation = _count(num_train, border), _count(num_validation, rest)
+    if not (0 < train <= border and 0 < validation <= rest):
+        raise ValueError(f"{name} has {border:,} training and {rest:,} validation images: ask for 1 up to these")
+    if train + validation < len(labels):
         fingerprint = hashlib.sha256(f"{fingerprint} {train} {validation}".encode()).hexdigest()
-    tensors = [torch.from_numpy(array) for array in (images, labels)]
-    train_images, train_labels = (tensor[:train] for tensor in tensors)
-    other_images, other_labels = (tensor[border : border + validation] for tensor in tensors)
-    return Dataset(
-        name, train_images, train_labels, other_images, other_labels, CIFAR_CLASSES, fingerprint, header["note"]
-    )
+    x, y = torch.from_numpy(images), torch.from_numpy(labels)
+    end = border + validation
+    what = CIFAR_CLASSES, fingerprint, header["note"]
+    return Dataset(name, x[:train], y[:train], x[border:end], y[border:end], *what)
 
 
-def _front(wanted: int | None, there: int, name: str) -> int:
-    if wanted is None:
-        return there
-    if not 1 <= wanted <= there:
-        raise ValueError(f"{name} has {there:,} images of this kind: ask for 1 to {there:,}, not {wanted:,}")
-    return wanted
-
-
-# ---- The decoded copy: one line of JSON, then all labels, then all images, training first. ----
+# ---- The decoded copy: a line with the header's SHA-256, the header in JSON, all labels, all images. ----
 
 
 def _decoded(name: str, root: Path) -> tuple[dict[str, Any], Bytes, Bytes]:
-    """Header, labels [N] and images [N, 32, 32, 3], from the decoded copy if it is whole and its source is unchanged."""
+    """Header, labels [N] and images [N, 32, 32, 3], from the decoded copy if it is whole and its source unchanged."""
     source, read = _source(root)
     stamp = [_DECODER, [[str(file.absolute()), file.stat().st_size, file.stat().st_mtime_ns] for file in source]]
     for folder in _folders(root):
@@ -137,11 +127,11 @@ def _decoded(name: str, root: Path) -> tuple[dict[str, Any], Bytes, Bytes]:
         chosen = labels == _HORSE
         border = int(chosen[:border].sum())
         images, labels, lossless = images[chosen], labels[chosen], lossless[chosen]
-    note = note.format(int((~lossless[:border]).sum()), int((~lossless[border:]).sum()))
+    if not lossless.all():
+        lossy = [f"{(~part).sum()} of {len(part):,}" for part in (lossless[:border], lossless[border:])]
+        note += f" A reconstruction: {lossy[0]} training and {lossy[1]} validation images come from JPEG copies."
     header = {"source": stamp, "num_train": border, "sha256": _sha256(labels, images), "note": note}
-    for folder in _folders(root):
-        if _write_copy(folder / f"{name}.uint8", header, labels, images):
-            break
+    any(_write_copy(folder / f"{name}.uint8", header, labels, images) for folder in _folders(root))  # the first will do
     return header, labels, images
 
 
@@ -155,9 +145,10 @@ def _read_copy(path: Path, stamp: list[Any]) -> tuple[dict[str, Any], Bytes, Byt
     """The copy at `path`; None where there is none, it is damaged, or it was made from another source."""
     try:
         with path.open("rb") as file:
-            header = json.loads(file.readline(100_000))
+            digest, line = file.readline(100).decode().strip(), file.readline(100_000)
             start = file.tell()
-        if header["source"] != stamp:
+        header = json.loads(line)
+        if hashlib.sha256(line).hexdigest() != digest or header["source"] != stamp:
             return None
         content = np.memmap(path, np.uint8, mode="c", offset=start)  # copy on write: nobody's change reaches the file
         if len(content) % (_BYTES + 1) or _sha256(content) != header["sha256"]:
@@ -170,21 +161,18 @@ def _read_copy(path: Path, stamp: list[Any]) -> tuple[dict[str, Any], Bytes, Byt
 
 def _write_copy(path: Path, header: dict[str, Any], *arrays: Bytes) -> bool:
     """Whether a copy could be written. It appears whole or not at all, so several writers do no harm."""
+    line = json.dumps(header).encode() + b"\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False)
-    except OSError:
-        return False
-    try:
-        with part:
-            part.write(json.dumps(header).encode() + b"\n")
-            for array in arrays:
-                part.write(np.ascontiguousarray(array).data)
-            part.flush()
-            os.fsync(part.fileno())
-        os.replace(part.name, path)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            with (part := Path(folder, path.name)).open("wb") as file:
+                file.writelines(
+                    [hashlib.sha256(line).hexdigest().encode(), b"\n", line, *(array.tobytes() for array in arrays)]
+                )
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
     except OSError:  # a full disk costs time at the next load, not this run
-        Path(part.name).unlink(missing_ok=True)
         return False
     return True
 
@@ -196,9 +184,7 @@ def _sha256(*arrays: NDArray[Any]) -> str:
     return digest.hexdigest()
 
 
-# ---- The layouts in which people have CIFAR-10. A reader gives images, labels, lossless, num_train and a note. ----
-
-Decoded = tuple[Bytes, Bytes, NDArray[np.bool_], int, str]
+# ---- The layouts in which people have CIFAR-10. ----
 
 
 def _source(root: Path) -> tuple[list[Path], Callable[[], Decoded]]:
@@ -219,11 +205,13 @@ def _fetch(root: Path) -> None:
 
     try:
         root.mkdir(parents=True, exist_ok=True)
-        download_url(CIFAR10.url, str(root), filename=CIFAR10.filename, md5=CIFAR10.tgz_md5)
+        with tempfile.TemporaryDirectory(dir=root) as part:  # half a download never lies where a whole one belongs
+            download_url(CIFAR10.url, part, filename=CIFAR10.filename, md5=CIFAR10.tgz_md5)
+            Path(part, CIFAR10.filename).replace(root / CIFAR10.filename)
     except (OSError, RuntimeError) as error:
         raise FileNotFoundError(
-            f"CIFAR-10 is not in {root} and could not be downloaded ({error}): put {CIFAR10.filename}, from {CIFAR10.url}, "
-            f"into that folder, or name another one with DATA_ROOT"
+            f"CIFAR-10 is not in {root} and could not be downloaded ({error}): "
+            f"put {CIFAR10.url} into that folder, or name another folder with DATA_ROOT"
         ) from None
 
 
@@ -232,17 +220,13 @@ def _read_npz(path: Path) -> Decoded:
         with np.load(path, allow_pickle=False) as file:
             held = {key: file[key] for key in file.files}
     except Exception as error:
-        raise ValueError(f"{path} cannot be read ({error}): replace it, or remove it so that CIFAR-10 is fetched") from None
-    for key, shape in _ARRAYS.items():
+        raise ValueError(f"{path} cannot be read ({error}): replace it, or remove it") from None
+    for key, shape in zip(_KEYS, _SHAPES, strict=True):
         if key not in held or held[key].shape != shape or held[key].dtype != np.uint8:
             raise ValueError(f"{path} needs {key} as uint8 {list(shape)}: replace it, or remove it")
     images, labels = (np.concatenate([held[f"train_{kind}"], held[f"test_{kind}"]]) for kind in ("images", "labels"))
-    lossless = np.ones(len(labels), bool)
-    note = "CIFAR-10 as read from cifar10.npz."
-    if {"train_lossless", "test_lossless"} <= held.keys():
-        lossless = np.concatenate([held["train_lossless"], held["test_lossless"]]).astype(bool)
-        note = "A reconstruction of CIFAR-10: {} training and {} validation images come from JPEG copies."
-    return images, labels, lossless, 50_000, note
+    flags = [held.get(f"{part}_lossless", np.ones(len(held[f"{part}_labels"]), bool)) for part in ("train", "test")]
+    return images, labels, np.concatenate(flags).astype(bool), 50_000, "CIFAR-10 from cifar10.npz."
 
 
 def _read_batches(folder: Path) -> Decoded:
@@ -257,7 +241,7 @@ def _read_batches(folder: Path) -> Decoded:
 
 
 def _read_batch(path: Path, md5: str) -> dict[bytes, Any]:
-    """The content of one pickled batch: unpickled only after the very bytes have the published checksum."""
+    """One pickled batch, unpickled only where the very bytes have the published checksum."""
     raw = path.read_bytes() if path.exists() else b""
     if hashlib.md5(raw, usedforsecurity=False).hexdigest() != md5:
         raise ValueError(f"{path} is missing or not the published file: remove {path.parent} so that it is made anew")
@@ -278,7 +262,7 @@ def _read_archive(path: Path) -> Decoded:
 
 
 def main(arguments: list[str]) -> int:
-    """Prepare the data sets named; print one line for each. Status 1, and one line on stderr, where one cannot be had."""
+    """Prepare the data sets named, a line for each; status 1, and one line on stderr, where one cannot be had."""
     for name in arguments or ["horses"]:
         try:
             data = load(name)

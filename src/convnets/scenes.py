@@ -12,27 +12,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+Array = Any  # an ndarray: NumPy does not type what its ufuncs return
+
 # Chroma: what a colour adds to its grey. Each sums to zero; none exceeds 64, because grey levels lie in 64..191.
+# fmt: off
 _CHROMA = {
-    "red": (64, -36, -28),
-    "orange": (62, -4, -58),
-    "yellow": (38, 24, -62),
-    "green": (-40, 52, -12),
-    "teal": (-60, 28, 32),
-    "blue": (-50, -14, 64),
-    "violet": (14, -58, 44),
-    "pink": (58, -52, -6),
-    "sky": (-38, 4, 34),
-    "sand": (26, 8, -34),
-    "meadow": (-16, 26, -10),
-    "rose": (26, -18, -8),
-    "dusk": (2, -20, 18),
-    "stone": (-6, 0, 6),
+    "red": (64, -36, -28), "orange": (62, -4, -58), "yellow": (38, 24, -62), "green": (-40, 52, -12),
+    "teal": (-60, 28, 32), "blue": (-50, -14, 64), "violet": (14, -58, 44), "pink": (58, -52, -6),
+    "sky": (-38, 4, 34), "sand": (26, 8, -34), "meadow": (-16, 26, -10), "rose": (26, -18, -8),
+    "dusk": (2, -20, 18), "stone": (-6, 0, 6),
 }
+# fmt: on
 
 # Each class: the object's colours, then the background's, the most likely first.
 _PALETTES = {
@@ -57,7 +52,7 @@ _COLOURS = np.array(  # [class, region, colour, channel]; region 0 is the backgr
 
 @dataclass(frozen=True)
 class Scenes:
-    """Pictures with what was drawn: images uint8 [N, size, size, 3], labels uint8 [N], masks bool [N, size, size]."""
+    """Images uint8 [N, size, size, 3], labels uint8 [N] into `CLASSES`, and the objects' masks bool [N, size, size]."""
 
     images: NDArray[np.uint8]
     labels: NDArray[np.uint8]
@@ -77,7 +72,8 @@ def scenes(num_images: int, size: int = 32, seed: int | Sequence[int] = 0) -> Sc
     grey = np.empty((num_images, size, size), np.uint8)
     masks = np.empty(grey.shape, bool)
     for label in range(len(CLASSES)):
-        for rows in _blocks(np.flatnonzero(labels == label), 2**18 // size**2 + 1):
+        of_class = np.flatnonzero(labels == label)
+        for rows in np.array_split(of_class, 1 + len(of_class) * size**2 // 2**18):  # parts that fit the cache
             grey[rows], masks[rows] = _draw(CLASSES[label], draws[rows].astype(np.float32), size)
     return Scenes(_coloured(grey, labels, masks, draws[:, 1:3]), labels, masks)
 
@@ -89,16 +85,16 @@ def recolour(scenes: Scenes, seed: int | Sequence[int] = 0) -> Scenes:
 
 
 def mask_from_grey(grey: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """The object's mask, bool [N, size, size], read from grey levels [N, size, size] alone: the side of 128 that the
-    corner is not on."""
-    return (grey >= 128) != (grey[:, :1, :1] >= 128)
+    """Masks, bool [N, size, size], from grey levels [N, size, size]: the side of 128 that the corner is not on."""
+    light: Array = grey >= 128
+    return np.asarray(light != light[:, :1, :1], np.bool_)
 
 
 def conditional_colours(label: int, region: int) -> tuple[NDArray[np.int16], NDArray[np.float64]]:
     """The chroma [K, 3] that a region can have given its grey, and their probabilities [K].
 
-    `region` is 0 for the background, 1 for the object. A pixel of grey level g has colour g + chroma[k] with probability
-    probabilities[k]; all pixels of one region of one picture share k, and the two regions draw independently.
+    `region` is 0 for the background, 1 for the object. A pixel of grey level g has colour g + chroma[k] with
+    probability probabilities[k]; all pixels of a region share k, and the two regions draw independently.
     """
     return _COLOURS[label, region].copy(), np.array(_ODDS)
 
@@ -106,33 +102,34 @@ def conditional_colours(label: int, region: int) -> tuple[NDArray[np.int16], NDA
 def conditional_mean(scenes: Scenes) -> NDArray[np.float32]:
     """E[colour | grey picture], float32 [N, size, size, 3], pixels / 256: the best prediction under squared error."""
     mean = (np.array(_ODDS) @ _COLOURS).astype(np.float32)  # [class, region, channel]
-    chroma = mean[scenes.labels[:, None, None], scenes.masks.astype(np.intp)]
-    return (_grey(scenes.images)[..., None] + chroma) / np.float32(256)
+    return (_grey(scenes.images)[..., None] + mean[_regions(scenes)]) / np.float32(256)
 
 
 def bayes_mse(scenes: Scenes) -> float:
     """The squared error (pixels / 256, mean over pixels and channels) that no prediction from grey can beat on average.
 
-    It is the mean conditional variance of colour over these grey pictures: the expected error of `conditional_mean`, over
-    all colourings that the grey pictures could have had.
+    It is the mean conditional variance of colour: the expected error of `conditional_mean` over all colourings that
+    these grey pictures could have had.
     """
     odds = np.array(_ODDS)
     variance = (odds @ _COLOURS**2.0 - (odds @ _COLOURS) ** 2).mean(-1) / 256**2  # [class, region]
-    return float(variance[scenes.labels[:, None, None], scenes.masks.astype(np.intp)].mean())
+    return float(variance[_regions(scenes)].mean())
 
 
 def conditional_probabilities(scenes: Scenes, colours: NDArray[np.floating]) -> NDArray[np.float32]:
     """P(nearest colour | grey picture) for every pixel, float32 [N, size, size, K], for colours [K, 3] in [0, 1]."""
     table = _class_table(colours).astype(np.float32)
-    return table[scenes.labels[:, None, None], scenes.masks.astype(np.intp), _grey(scenes.images)]
+    return table[*_regions(scenes), _grey(scenes.images)]
 
 
 def bayes_classification(scenes: Scenes, colours: NDArray[np.floating]) -> tuple[float, float]:
-    """The cross-entropy (nats a pixel) and pixel accuracy that no prediction of the nearest colour from grey can beat on
-    average, for colours [K, 3] in [0, 1]: expectations over all colourings of these grey pictures."""
+    """The cross-entropy (nats a pixel) and pixel accuracy that no prediction of the nearest colour can beat on average.
+
+    `colours` [K, 3] in [0, 1]; expectations over all colourings that these grey pictures could have had.
+    """
     table = _class_table(colours)
     entropy = -(table * np.log(np.where(table > 0, table, 1))).sum(-1)
-    where = scenes.labels[:, None, None], scenes.masks.astype(np.intp), _grey(scenes.images)
+    where = *_regions(scenes), _grey(scenes.images)
     return float(entropy[where].mean()), float(table.max(-1)[where].mean())
 
 
@@ -148,17 +145,17 @@ def _class_table(colours: NDArray[np.floating]) -> NDArray[np.float64]:
     return table
 
 
+def _regions(scenes: Scenes) -> tuple[Array, Array]:
+    """Index of each pixel's class and region into a table [class, region, ...]."""
+    return scenes.labels[:, None, None], scenes.masks.astype(np.intp)
+
+
 def _grey(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Grey levels: exact, because r + g + b is three times the grey that was drawn."""
-    return (images.sum(-1, dtype=np.uint16) // 3).astype(np.uint8)
+    return np.asarray(images.sum(-1, dtype=np.uint16) // 3, np.uint8)
 
 
-def _blocks(rows: NDArray[np.intp], length: int) -> list[NDArray[np.intp]]:
-    """`rows` in blocks small enough for the processor's cache."""
-    return [rows[i : i + length] for i in range(0, len(rows), length)]
-
-
-def _coloured(grey: NDArray, labels: NDArray, masks: NDArray, draws: NDArray) -> NDArray[np.uint8]:
+def _coloured(grey: Array, labels: Array, masks: Array, draws: Array) -> NDArray[np.uint8]:
     """Grey plus one chroma for each region; `draws` [N, 2] are uniform numbers, background first."""
     picks = np.searchsorted(np.cumsum(_ODDS)[:-1], draws, side="right")
     chroma = _COLOURS[labels[:, None], np.arange(2), picks].astype(np.uint8)  # [N, 2, 3], negative ones modulo 256
@@ -169,7 +166,7 @@ def _coloured(grey: NDArray, labels: NDArray, masks: NDArray, draws: NDArray) ->
     return images
 
 
-def _draw(name: str, draws: NDArray[np.float32], size: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def _draw(name: str, draws: Array, size: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Grey levels and masks, [n, size, size], of one class from uniform draws [n, 20]."""
     u = iter(np.moveaxis(draws[:, 3:, None, None], 1, 0))
     axis = (np.arange(size, dtype=np.float32) + 0.5) * (2 / size) - 1  # pixel centres; the picture is [-1, 1]²
@@ -180,7 +177,7 @@ def _draw(name: str, draws: NDArray[np.float32], size: int) -> tuple[NDArray[np.
     left, down = x - room * (2 * next(u) - 1), y - room * (2 * next(u) - 1)
     cos, sin = _direction(1.2 * (next(u) - 0.5))
 
-    def distance_at(left: NDArray, down: NDArray) -> NDArray:
+    def distance_at(left: Array, down: Array) -> Array:
         return _SHAPES[name]((cos * left + sin * down) / radius, (cos * down - sin * left) / radius) * radius
 
     distance = distance_at(left, down)  # negative inside
@@ -200,8 +197,8 @@ def _draw(name: str, draws: NDArray[np.float32], size: int) -> tuple[NDArray[np.
     return np.where(masks == light, 128 + levels, 127 - levels).astype(np.uint8), masks
 
 
-def _backdrop(draws: NDArray[np.float32], x: NDArray, y: NDArray, pixel: float) -> NDArray[np.float32]:
-    """Background shading in about [0.2, 1], [n, size, size]: plain, horizon, stripes, checks or dots with a gradient."""
+def _backdrop(draws: Array, x: Array, y: Array, pixel: float) -> Array:
+    """Background depth, [n, size, size], about 0.3 to 0.9: plain, horizon, stripes, checks or dots, and a gradient."""
     u = iter(np.moveaxis(draws[:, :, None, None], 1, 0))
     kind = (5 * next(u)).astype(int)
     cos, sin = _direction(2 * np.pi * next(u))
@@ -221,30 +218,30 @@ def _backdrop(draws: NDArray[np.float32], x: NDArray, y: NDArray, pixel: float) 
     return 0.6 + gradient + 0.14 * np.select([kind == k for k in range(5)], patterns)
 
 
-def _direction(angle: NDArray) -> tuple[NDArray, NDArray]:
+def _direction(angle: Array) -> tuple[Array, Array]:
     return np.cos(angle), np.sin(angle)
 
 
-def _sector(x: NDArray, y: NDArray, num: int) -> tuple[NDArray, NDArray]:
+def _sector(x: Array, y: Array, num: int) -> tuple[Array, Array]:
     """The point folded into one of `num` mirrored sectors, as coordinates along and beside the sector's axis."""
     angle = np.abs((np.arctan2(x, -y) * (num / (2 * np.pi)) + 0.5) % 1 - 0.5) * np.float32(2 * np.pi / num)
     radius = np.hypot(x, y)
     return radius * np.cos(angle), radius * np.sin(angle)
 
 
-def _star(x: NDArray, y: NDArray) -> NDArray:
+def _star(x: Array, y: Array) -> Array:
     along, beside = _sector(x, y, 5)
     return ((along - 1) * 0.59 * 0.45 + beside * (1 - 0.81 * 0.45)) / np.hypot(0.59 * 0.45, 1 - 0.81 * 0.45)
 
 
-def _flower(x: NDArray, y: NDArray) -> NDArray:
+def _flower(x: Array, y: Array) -> Array:
     along, beside = _sector(x, y, 5)
     petals = np.hypot(along - 0.58, beside) - 0.36
     radius = np.hypot(x, y)
     return np.maximum(np.minimum(petals, radius - 0.5), 0.2 - radius)
 
 
-def _heart(x: NDArray, y: NDArray) -> NDArray:
+def _heart(x: Array, y: Array) -> Array:
     a, b = (x - y + 0.1) / np.sqrt(2), (-x - y + 0.1) / np.sqrt(2)  # a square on its corner and a disc on two sides
     square = np.maximum(np.abs(a), np.abs(b)) - 0.5
     return np.minimum(square, np.minimum(np.hypot(a - 0.5, b), np.hypot(a, b - 0.5)) - 0.5)
