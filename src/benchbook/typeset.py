@@ -1,24 +1,24 @@
-"""A mended page as Typst markup: structure only. What each thing looks like is `book.typ`'s business.
-
-`pdf.py` mends the page first: formulas carry their Typst in `data-typst`, pictures their file in `data-file`, links
-their target's label in `data-target`, and what is linked to has its label in `data-label`.
-"""
+"""A mended page as Typst markup: structure only. What a thing looks like is the business of `book.typ`."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import takewhile
-from typing import Any
 
-from bs4 import Tag
 from bs4.element import NavigableString, PreformattedString
 
-HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6", "h7")
-PARAGRAPHS = ("p", "div", "section", "article", "aside", "details", "summary", "header", "footer", "main", "center", *HEADINGS)
+from benchbook.mend import HEADINGS, Node, plain
+
+PARAGRAPHS = {"p", "div", "section", "article", "aside", "summary", "header", "footer", "main", "center"}
+IN_LINE = {"a", "span", "img", "code", "tt", "samp", "input", "br", "footnote"}
 TITLES = ("admonition-title", "sidebar-title", "topic-title")
 KINDS = ("note", "warning", "caution", "attention", "danger", "error", "tip", "hint", "important", "seealso")
-LANGUAGES = {"ipython3": "python", "ipython": "python", "python3": "python", "console": "bash", "shell": "bash", "default": ""}
+LANGUAGES = {
+    **dict.fromkeys(("ipython3", "ipython", "python3"), "python"),
+    **dict.fromkeys(("console", "shell", "sh"), "bash"),
+    **dict.fromkeys(("default", "none", "text"), ""),
+}
 NUMBERINGS = {"loweralpha": "a.", "upperalpha": "A.", "lowerroman": "i.", "upperroman": "I."}
 NUMBER = re.compile(r"([-+−]?[\d.,]+(e[-+]?\d+)?\s?%?|nan|[-–—])?", re.IGNORECASE)
 SIMPLE = {
@@ -26,61 +26,71 @@ SIMPLE = {
     **dict.fromkeys(("strong", "b"), "strong"),
     **dict.fromkeys(("u", "ins"), "underline"),
     **dict.fromkeys(("s", "del"), "strike"),
-    **{"sup": "super", "sub": "sub", "kbd": "key", "mark": "highlight", "footnote": "footnote", "blockquote": "quote"},
+    **{"sup": "super", "sub": "sub", "kbd": "key", "mark": "highlight", "blockquote": "quote"},
 }
 
 
-def chapter(section: Tag, counted: bool) -> str:
+def chapter(section: Node, counted: bool) -> str:
     """A document as one chapter, with a number if it is `counted`. The comment lets an error name the chapter."""
     body = f"\n// chapter: {plain(section.find(HEADINGS))}\n{write(section)}"
     return body if counted else f"#uncounted[{body}\n]\n"
 
 
-def write(node: Any) -> str:
+def write(node: Node) -> str:
     """One node of the page; blocks stand between blank lines, and every call ends in a semicolon."""
     if isinstance(node, NavigableString):
         return "" if isinstance(node, PreformattedString) else escaped(node)
-    block, markup = node.name in PARAGRAPHS, special(node)
+    markup, block = special(node), node.name not in IN_LINE
     if markup is None:
-        markup = f"#{SIMPLE[node.name]}{content(node)};" if node.name in SIMPLE else inner(node).strip(" " if block else "")
-    else:
-        block = node.name not in ("a", "span", "img", "code", "tt", "samp", "input", "br")
+        block = node.name in PARAGRAPHS
+        markup = f"#{SIMPLE[node.name]}{content(node)};" if node.name in SIMPLE else inner(node)
     if node.has_attr("data-label"):
-        markup = f"#anchor({string(node['data-label'])});" + markup
-    return f"\n\n{markup}\n\n" if block else markup
+        markup = f"#anchor({string(node['data-label'])});{markup}"
+    return f"\n\n{markup.strip(' ')}\n\n" if block else markup
 
 
-def special(node: Tag) -> str | None:
+def special(node: Node) -> str | None:
     """What is more than a run of text or a wrapper around one; None for those."""
-    name, classes = node.name, node.get("class", ())
+    classes = node.get("class", ())
     if node.has_attr("data-typst"):
-        return str(node["data-typst"])
+        return formula(node)
     if writer := next((BY_CLASS[key] for key in classes if key in BY_CLASS), None):
         return writer(node)
     if any(key.startswith("highlight-") for key in classes):
         return code(node)
-    return BY_NAME[name](node) if name in BY_NAME else None
+    return BY_NAME[node.name](node) if node.name in BY_NAME else None
 
 
-def inner(node: Tag) -> str:
+def inner(node: Node) -> str:
     return "".join(map(write, node.contents))
 
 
-def content(node: Tag | None) -> str:
+def content(node: Node | None) -> str:
     return f"[{inner(node).strip()}]" if node else "[]"
 
 
 # ---- blocks --------------------------------------------------------------------------------------------------------
 
 
-def heading(node: Tag) -> str:
+def heading(node: Node) -> str:
     if node.parent.name != "section":  # a heading in some cell's output is no section of the book
         return f"#rubric{content(node)};"
     label = f"#label({string(node.attrs.pop('data-label'))});" if node.has_attr("data-label") else ""
     return f"#heading(level: {len(node.find_parents('section'))}){content(node)};{label}"
 
 
-def code(node: Tag) -> str:
+def formula(node: Node) -> str:
+    """A formula in a line or displayed, or its TeX where that did not convert."""
+    tex, typst = string(node["data-tex"]), node["data-typst"]
+    if not typst:
+        return f"#unconverted({tex});"
+    if node.name == "span":
+        return f"#formula({tex}, {typst});"
+    number = f"[{escaped(node['data-number'])}]" if node.has_attr("data-number") else "none"
+    return f"#displayed({tex}, {number}, {typst});"
+
+
+def code(node: Node) -> str:
     classes = node.get("class", ())
     kind = "error" if "traceback" in classes else "output" if "output" in classes else "input"
     language = next((key.removeprefix("highlight-") for key in classes if key.startswith("highlight-")), "")
@@ -88,31 +98,44 @@ def code(node: Tag) -> str:
     source = (node.find("pre") or node).get_text().strip("\n").expandtabs(4)
     source = re.sub(r"\S{70,}", lambda word: "\u200b".join(word[0]), source)
     sticky = str(bool(node.find_parent(class_="cell_input"))).lower()  # what a cell shows stays with the cell
-    return f"#code({string(language) if language else 'none'}, {string(source)}, kind: {string(kind)}, sticky: {sticky});"
+    name = string(language) if language else "none"
+    return f"#code({name}, {string(source)}, kind: {string(kind)}, sticky: {sticky});"
 
 
-def listing(node: Tag) -> str:
+def footnote(node: Node) -> str:
+    label = f"#label({string(node.attrs.pop('data-label'))});" if node.has_attr("data-label") else ""
+    return f"#footnote{content(node)};{label}"
+
+
+def listing(node: Node) -> str:
     caption = node.find(class_="code-block-caption").extract()
     return f"#figure(kind: raw, caption: {content(caption)}){content(node)};"
 
 
-def figure(node: Tag) -> str:
+def figure(node: Node) -> str:
     caption = node.find("figcaption")
     shown = content(caption.extract()) if caption else "none"
     return f"#figure(kind: image, caption: {shown}){content(node)};"
 
 
-def picture(node: Tag) -> str:
+def picture(node: Node) -> str:
     """A picture of its own, or one as high as a line where it stands among words."""
     among_words = node.parent.name in ("p", "td", "th", "a", "span", "li") and plain(node.parent) != ""
-    size = re.search(r"(?<!-)width:\s*([\d.]+)(%|px|em|pt|cm|mm|in)", node.get("style", "") + f";width:{node.get('width', '')}px")
+    asked = f"{node.get('style', '')};width:{node.get('width', '')}px"
+    size = re.search(r"(?<!-)width:\s*([\d.]+)(%|px|em|pt|cm|mm|in)", asked)
     width = "auto" if not size else f"{float(size[1]) * 0.75}pt" if size[2] == "px" else size[1] + size[2]
-    return f"#{'inline-' * among_words}picture({string(node['data-file'])}, {string(node['alt'])}, width: {width});"
+    drawn = f"image({string(node['data-file'])}, alt: {string(node['alt'])})"
+    return f"#{'inline-' * among_words}picture({drawn}, width: {width});"
 
 
-def items(node: Tag) -> str:
-    rows = ", ".join(content(row) for row in node.find_all("li", recursive=False))
-    tight = str("simple" in node.get("class", ()) or not node.find("p")).lower()
+def items(node: Node) -> str:
+    rows = node.find_all("li", recursive=False)
+    simple = "simple" in node.get("class", ()) or node.find_parent(("ul", "ol"), class_="simple")
+    tight = str(bool(simple or not node.find("p"))).lower()
+    if tight == "true":
+        for paragraph in [child for row in rows for child in row.find_all("p", recursive=False)]:
+            paragraph.unwrap()
+    rows = ", ".join(re.sub(r"\s+(#(?:list|enum)\()", r"\n\1", content(row)) for row in rows)
     if node.name == "ul":
         marker = "marker: none, " if "contains-task-list" in node.get("class", ()) else ""
         return f"#list({marker}tight: {tight}, {rows});"
@@ -120,7 +143,7 @@ def items(node: Tag) -> str:
     return f"#enum(numbering: {string(style)}, start: {int(node.get('start', 1))}, tight: {tight}, {rows});"
 
 
-def definitions(node: Tag) -> str:
+def definitions(node: Node) -> str:
     terms = []
     for name in node.find_all("dt", recursive=False):
         meaning = takewhile(lambda other: other.name == "dd", name.find_next_siblings(("dt", "dd")))
@@ -128,22 +151,23 @@ def definitions(node: Tag) -> str:
     return "\n\n".join(terms)
 
 
-def admonition(node: Tag) -> str:
+def admonition(node: Node) -> str:
     if "hide" in node.get("class", ()):  # the fold of a hidden cell; its input is gone already
         return inner(node)
-    title = node.find(lambda child: child.name == "summary" or set(TITLES) & set(child.get("class", ())), recursive=False)
+    title = node.find("summary", recursive=False) or node.find(class_=TITLES, recursive=False)
     kind = next((key for key in node.get("class", ()) if key in KINDS), "note")
     name = content(title.extract()) if title else f"[{kind.capitalize()}]"
     return f"#admonition({string(kind)}, {name}){content(node)};"
 
 
-def table(node: Tag) -> str:
+def table(node: Node) -> str:
     """A table, with each column's alignment and longest word, from which Typst sees how large it can be set."""
     caption = node.find("caption", recursive=False)
     rows = [row for row in node.find_all("tr") if row.find_parent("table") is node]
     taken: set[tuple[int, int]] = set()
-    columns: dict[int, list[Tag]] = {}
-    header, body = [], []
+    columns: dict[int, list[Node]] = {}
+    header: list[str] = []
+    body: list[str] = []
     for y, row in enumerate(rows):
         x = 0
         for cell in row.find_all(("th", "td"), recursive=False):
@@ -153,7 +177,7 @@ def table(node: Tag) -> str:
             taken |= {(y + j, x + i) for j in range(high) for i in range(wide)}
             if wide == 1:
                 columns.setdefault(x, []).append(cell)
-            in_header = row.parent.name == "thead"
+            in_header = row.parent.name == "thead" or (y == 0 and not row.find("td"))
             span = f"table.cell(colspan: {wide}, rowspan: {high})" if wide * high > 1 else ""
             (header if in_header else body).append(span + cell_content(cell, bold=in_header))
             x += wide
@@ -165,28 +189,37 @@ def table(node: Tag) -> str:
     return f"#figure(kind: table, caption: {content(caption)}, {markup});" if caption else f"#{markup};"
 
 
-def cell_content(cell: Tag, bold: bool) -> str:
+def cell_content(cell: Node, bold: bool) -> str:
     if not cell.find(True) and NUMBER.fullmatch(plain(cell)):
         return f"[{escaped(plain(cell).replace('-', '−'))}]"  # a true minus, which no line break follows
     return f"[#strong{content(cell)};]" if bold and plain(cell) else content(cell)
 
 
-def alignment(column: Iterable[Tag]) -> str:
+def alignment(column: Iterable[Node]) -> str:
     cells = list(column)
     for cell in cells:
-        if found := re.search(r"text-(?:align:\s*)?(left|right|center)", " ".join(cell.get("class", ())) + cell.get("style", "")):
+        asked = " ".join([*cell.get("class", ()), cell.get("style", "")])
+        if found := re.search(r"text-(?:align:\s*)?(left|right|center)", asked):
             return found[1]
     values = [plain(cell) for cell in cells if cell.parent.parent.name != "thead"]
     return "right" if any(values) and all(map(NUMBER.fullmatch, values)) else "left"
 
 
-def longest_word(column: Iterable[Tag]) -> str:
-    words = [(word, bool(cell.find("code"))) for cell in column for word in re.split(r"[\s\u200b]+", breakable(plain(cell)))]
-    word, is_code = max(words, key=lambda pair: len(pair[0]), default=("", False))
-    return f"raw({string(word)})" if is_code else string(word)
+def longest_word(column: Iterable[Node]) -> str:
+    """The part of a column that cannot be broken, as Typst is to measure it."""
+    longest, shown = "", string
+    for cell in column:
+        for word in re.split(r"[\s\u200b]+", breakable(plain(cell))):
+            if len(word) > len(longest):
+                longest, shown = word, raw if cell.find("code") else string
+    return shown(longest)
 
 
-def reference(node: Tag) -> str:
+def raw(text: str) -> str:
+    return f"raw({string(text)})"
+
+
+def reference(node: Node) -> str:
     label = node.find(class_="label").extract()
     return f"#reference[{escaped(plain(label).strip('[]'))}]{content(node)};"
 
@@ -194,44 +227,63 @@ def reference(node: Tag) -> str:
 # ---- parts of a line -----------------------------------------------------------------------------------------------
 
 
-def link(node: Tag) -> str:
+def link(node: Node) -> str:
+    if node.has_attr("data-target") and "footnote-reference" in node.get("class", ()):  # a note called once more
+        return f"#footnote(label({string(node['data-target'])}));"
     if node.has_attr("data-target"):
         return f"#link(label({string(node['data-target'])})){content(node)};"
     return f"#link({string(node['href'])}){content(node)};" if node.has_attr("href") else inner(node)
 
 
-def claim(node: Tag) -> str:
-    verdict = next((key for key in ("holds", "fails", "open") if f"benchbook-{key}" in node["class"]), "open")
-    return f'#claim("{verdict}"){content(node)};'
+def verdict(node: Node) -> str:
+    """A claim, or the words in it that say whether it holds."""
+    found = next((key for key in ("holds", "fails", "open") if f"benchbook-{key}" in node["class"]), "number")
+    written = link(node) if node.name == "a" else inner(node)
+    return f'#verdict("{found}", {str(node.name != "a").lower()})[{written}];'
 
 
-def badge(node: Tag) -> str:
-    """The state of a chapter's run; a quick run is marked whatever its state, unless it failed."""
-    states = re.findall(r"failed|stale|missing|quick|ok", " ".join(node["class"]))
-    state = next((key for key in ("failed", "missing", "stale", "quick") if key in states), "ok")
+def badge(node: Node) -> str:
+    """The state of a chapter's run; a reduced run is marked whatever its state, unless that is worse."""
+    told = " ".join(node["class"])
+    state = next((key for key in ("failed", "missing", "not-run", "stale", "quick", "reduced") if key in told), "ok")
     return f'#badge("{state}"){content(node)};'
 
 
-BY_CLASS = {
+def call(name: str) -> Callable[[Node], str]:
+    """What writes an element as a call of a function of the template."""
+    return lambda node: f"#{name}{content(node)};"
+
+
+BY_CLASS: dict[str, Callable[[Node], str]] = {
     **dict.fromkeys(("admonition", "topic", "sidebar"), admonition),
-    **{"benchbook-badge": badge, "benchbook-claim": claim, "citation": reference, "literal-block-wrapper": listing},
-    **{"rubric": lambda node: f"#rubric{content(node)};", "caption-number": lambda node: f"#strong{content(node)};\u2002"},
+    **dict.fromkeys(("benchbook-claim", "benchbook-value"), verdict),
+    "benchbook-badge": badge,
+    "benchbook-missing": call("missing"),
+    "benchbook-provenance": call("provenance"),
+    "caption-number": lambda node: f"#strong{content(node)};\u2002",
+    "citation": reference,
+    "literal-block-wrapper": listing,
+    "rubric": call("rubric"),
 }
-BY_NAME = {
+BY_NAME: dict[str, Callable[[Node], str]] = {
     **dict.fromkeys(HEADINGS, heading),
     **dict.fromkeys(("ul", "ol"), items),
-    **dict.fromkeys(("code", "tt", "samp"), lambda node: f"#raw({string(breakable(node.get_text()))});"),
-    **{"a": link, "img": picture, "figure": figure, "table": table, "dl": definitions, "pre": code, "details": admonition},
-    **{"br": lambda node: "#linebreak();", "hr": lambda node: "#rule();"},
-    **{"input": lambda node: "☑" if node.has_attr("checked") else "☐"},
+    **dict.fromkeys(("code", "tt", "samp"), lambda node: f"#{raw(breakable(node.get_text()))};"),
+    "a": link,
+    "br": lambda node: "#linebreak();",
+    "details": admonition,
+    "dl": definitions,
+    "figure": figure,
+    "footnote": footnote,
+    "hr": lambda node: "#rule();",
+    "img": picture,
+    "input": lambda node: "☑" if node.has_attr("checked") else "☐",
+    "pre": code,
+    "table": table,
 }
 
 
 # ---- text ----------------------------------------------------------------------------------------------------------
-
-
-def plain(node: Tag | None) -> str:
-    return " ".join(node.get_text().split()) if node else ""
 
 
 def string(text: str) -> str:

@@ -226,7 +226,7 @@ def _read_npz(path: Path) -> Decoded:
             raise ValueError(f"{path} needs {key} as uint8 {list(shape)}: replace it, or remove it")
     images, labels = (np.concatenate([held[f"train_{kind}"], held[f"test_{kind}"]]) for kind in ("images", "labels"))
     flags = [held.get(f"{part}_lossless", np.ones(len(held[f"{part}_labels"]), bool)) for part in ("train", "test")]
-    return images, labels, np.concatenate(flags).astype(bool), 50_000, "CIFAR-10 from cifar10.npz."
+    return images, labels, np.concatenate(flags).astype(bool), len(held["train_labels"]), "CIFAR-10 from cifar10.npz."
 
 
 def _read_batches(folder: Path) -> Decoded:

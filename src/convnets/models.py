@@ -1,25 +1,184 @@
+"""The networks of the briefs, each readable on one screen, their stored weights, and a table of their layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-def _down(i,o,k,pool_first):
-    conv=nn.Conv2d(i,o,k,padding=k//2)
-    rest=[nn.BatchNorm2d(o), nn.ReLU()]
-    return nn.Sequential(conv, nn.MaxPool2d(2), *rest) if pool_first else nn.Sequential(conv,*rest,nn.MaxPool2d(2))
+from convnets.layers import Concatenate
+
 
 class RegressionCNN(nn.Module):
-    def __init__(self, kernel_size=3, num_filters=32, pool_first=True):
+    """Grey images to RGB images, by the network of the 2018 assignment: attribute names and layout are its own.
+
+    Float [N, 1, H, W] to [N, 3, H, W], H and W multiples of 4. `pool_first` chooses the order inside a block: 2018
+    pooled before batch norm and ReLU, later courses after. `extra_layers` is how many more convolutions than the
+    brief's one sit between the two halves: -1 takes `rfconv` away, 1 adds `rfconv2`, and so on.
+    """
+
+    def __init__(
+        self, kernel_size: int = 3, num_filters: int = 32, pool_first: bool = True, extra_layers: int = 0
+    ) -> None:
         super().__init__()
-        k=kernel_size; f=num_filters
-        def up(i,o):
-            r=[nn.BatchNorm2d(o), nn.ReLU()]
-            u=[nn.Upsample(scale_factor=2)]
-            return nn.Sequential(nn.Conv2d(i,o,k,padding=k//2), *(u+r if pool_first else r+u))
-        self.downconv1=_down(1,f,k,pool_first)
-        self.downconv2=_down(f,2*f,k,pool_first)
-        self.rfconv=nn.Sequential(nn.Conv2d(2*f,2*f,k,padding=k//2),nn.BatchNorm2d(2*f),nn.ReLU())
-        self.upconv1=up(2*f,f)
-        self.upconv2=up(f,3)
-        self.finalconv=nn.Conv2d(3,3,k,padding=k//2)
-    def forward(self,x):
-        return self.finalconv(self.upconv2(self.upconv1(self.rfconv(self.downconv2(self.downconv1(x))))))
+
+        def block(in_channels: int, out_channels: int, resize: nn.Module | None = None) -> nn.Sequential:
+            convolution = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
+            normalise = [nn.BatchNorm2d(out_channels), nn.ReLU()]
+            resizing = [resize] if resize else []
+            return nn.Sequential(convolution, *(resizing + normalise if pool_first else normalise + resizing))
+
+        self.downconv1 = block(1, num_filters, nn.MaxPool2d(2))
+        self.downconv2 = block(num_filters, 2 * num_filters, nn.MaxPool2d(2))
+        for number in range(1, extra_layers + 2):
+            self.add_module("rfconv" if number == 1 else f"rfconv{number}", block(2 * num_filters, 2 * num_filters))
+        self.upconv1 = block(2 * num_filters, num_filters, nn.Upsample(scale_factor=2))
+        self.upconv2 = block(num_filters, 3, nn.Upsample(scale_factor=2))
+        self.finalconv = nn.Conv2d(3, 3, kernel_size, padding=kernel_size // 2)
+
+    def forward(self, grey: Tensor) -> Tensor:
+        """The RGB images."""
+        images = grey
+        for block in self.children():  # in the order in which they were made
+            images = block(images)
+        return images
+
+
+class ResidualColouriser(nn.Module):
+    """Grey images to RGB images: a U-Net (Ronneberger et al. 2015) that learns what a lookup table leaves open.
+
+    Float [N, 1, H, W] to [N, 3, H, W], H and W multiples of 8. `table` float [256, 3] holds the mean colour of each
+    grey level. Because the grey of a picture is the mean of its R, G and B, only chroma (three channels of mean 0) is
+    to be found: the table's plus the U-Net's. Its last layer starts at zero, so training starts at the table.
+    """
+
+    def __init__(self, table: Tensor, num_filters: int = 16) -> None:
+        super().__init__()
+        self.register_buffer("table", table)
+        self.downconv1 = _block(1, num_filters)  # at full resolution, as is upconv1: no pooling blurs an edge
+        self.downconv2 = _block(num_filters, 2 * num_filters)
+        self.downconv3 = _block(2 * num_filters, 4 * num_filters)
+        self.rfconv = _block(4 * num_filters, 4 * num_filters)
+        self.upconv3 = _block(8 * num_filters, 4 * num_filters)
+        self.upconv2 = _block(6 * num_filters, 2 * num_filters)
+        self.upconv1 = _block(3 * num_filters, num_filters)
+        self.finalconv = nn.Conv2d(num_filters, 3, 3, padding=1)
+        nn.init.zeros_(self.finalconv.weight)
+        nn.init.zeros_(self.finalconv.bias)
+        self.pool, self.enlarge, self.join = nn.MaxPool2d(2), nn.Upsample(scale_factor=2), Concatenate()
+
+    def forward(self, grey: Tensor) -> Tensor:
+        """The RGB images; their grey is the input."""
+        down1 = self.downconv1(grey)
+        down2 = self.downconv2(self.pool(down1))
+        down3 = self.downconv3(self.pool(down2))
+        up3 = self.upconv3(self.join(self.enlarge(self.rfconv(self.pool(down3))), down3))
+        up2 = self.upconv2(self.join(self.enlarge(up3), down2))
+        up1 = self.upconv1(self.join(self.enlarge(up2), down1))
+        levels = (grey[:, 0] * 256 + 0.1).long()  # greys are thirds of a level, and float32 may fall short of one
+        colour = self.table[levels.clamp(0, 255)].permute(0, 3, 1, 2) + self.finalconv(up1)
+        return grey + colour - colour.mean(1, keepdim=True)
+
+
+def _block(in_channels: int, out_channels: int) -> nn.Sequential:
+    convolution = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+    return nn.Sequential(convolution, nn.BatchNorm2d(out_channels), nn.ReLU())
+
+
+def load_weights(model: nn.Module, path: str | Path) -> None:
+    """Put the weights stored in `path` into `model`.
+
+    Reads `.npz` and `.safetensors`, which hold plain arrays, and `.pt`, `.pth` and `.pkl` without unpickling code.
+    Raises ValueError where the file is of another kind, or where its names and shapes are not the model's. Counters of
+    batches that batch norm has seen may be absent: evaluation does not read them.
+    """
+    stored, wanted = _read_weights(Path(path)), model.state_dict()
+    needed = {name for name in wanted if not name.endswith("num_batches_tracked")}
+    problems = [f"{name} is missing" for name in wanted if name in needed - stored.keys()]
+    problems += [f"{name} is not in the model" for name in stored if name not in wanted]
+    problems += [
+        f"{name} is {tuple(stored[name].shape)}, the model's {tuple(wanted[name].shape)}"
+        for name in wanted.keys() & stored.keys()
+        if stored[name].shape != wanted[name].shape
+    ]
+    if problems:
+        shown = "; ".join(sorted(problems)[:3]) + (f"; and {len(problems) - 3} more" if len(problems) > 3 else "")
+        raise ValueError(f"{path} does not fit {type(model).__name__}: {shown}")
+    model.load_state_dict(stored, strict=False)
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    if path.suffix == ".npz":
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    if path.suffix in {".pt", ".pth", ".pkl"}:
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise ValueError(f"{path} holds more than plain tensors and was not opened: store them as .npz") from error
+    raise ValueError(f"{path} is no file of weights: use .npz, .safetensors, .pt, .pth or .pkl")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One row of a network's table: a layer as it ran on an image."""
+
+    name: str
+    kind: str
+    kernel: tuple[int, ...] | None
+    filters: int | None
+    output_shape: tuple[int, ...]  # without the batch axis
+    weights: int  # weights and biases that training changes
+    inputs: tuple[str, ...]  # the layers that it reads, 'input' for the network's own
+
+
+def layer_table(model: nn.Module, input_shape: tuple[int, ...]) -> list[Layer]:
+    """The layers of `model` in the order in which they run on one input of `input_shape`, (channels, height, width)."""
+    image = torch.zeros(1, *input_shape, device=next(model.parameters()).device)
+    names = {id(image): "input"}
+    kept = [image]  # a tensor that is gone could pass its id on to another
+    rows: list[Layer] = []
+
+    def record(name: str, module: nn.Module, arguments: tuple[Any, ...], output: Tensor) -> None:
+        calls = sum(row.name.split(":")[0] == name for row in rows)
+        label = f"{name}:{calls + 1}" if calls else name  # a layer without weights may serve several times
+        inputs = tuple(names[id(argument)] for argument in arguments if id(argument) in names)
+        rows.append(_row(label, module, tuple(output.shape[1:]), inputs))
+        names[id(output)] = label
+        kept.append(output)
+
+    leaves = [(name, module) for name, module in model.named_modules() if not list(module.children())]
+    hooks = [module.register_forward_hook(partial(record, name)) for name, module in leaves]
+    was_training = model.training
+    try:
+        with torch.inference_mode():
+            model.eval()(image)
+    finally:
+        model.train(was_training)
+        for hook in hooks:
+            hook.remove()
+    return rows
+
+
+def _row(name: str, module: nn.Module, output_shape: tuple[int, ...], inputs: tuple[str, ...]) -> Layer:
+    weight = getattr(module, "weight", None)
+    convolves = isinstance(weight, Tensor) and weight.ndim == 4
+    size = tuple(weight.shape[2:]) if convolves else getattr(module, "kernel_size", None)
+    return Layer(
+        name=name,
+        kind=type(module).__name__,
+        kernel=(size, size) if isinstance(size, int) else size,
+        filters=output_shape[0] if convolves else None,
+        output_shape=output_shape,
+        weights=sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad),
+        inputs=inputs,
+    )

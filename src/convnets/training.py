@@ -1,10 +1,11 @@
-"""Train, evaluate and apply a network on data that already lie in memory."""
+"""Train, evaluate and apply a network on data that lie in memory as whole tensors."""
+
+from __future__ import annotations
 
 import math
 import random
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ Augmentation = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]
 
 
 class Evaluation(NamedTuple):
-    """A mean loss over samples, and the share of labels met (None where the targets are no labels)."""
+    """The mean loss, and the share of class labels met: None where the targets are no class labels."""
 
     loss: float
     accuracy: float | None
@@ -25,22 +26,22 @@ class Evaluation(NamedTuple):
 
 @dataclass
 class History:
-    """What one training left behind: a list entry for each epoch, and the weights of the best and the last."""
+    """What one training left behind: a list entry for each epoch, and the weights of the best and the last one."""
 
     training_loss: list[float] = field(default_factory=list)
     validation_loss: list[float] = field(default_factory=list)
-    validation_accuracy: list[float] = field(default_factory=list)  # empty where the targets are no labels
+    validation_accuracy: list[float] = field(default_factory=list)  # empty where the targets are no class labels
     learning_rate: list[float] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-    device: str = "cpu"
-    precision: str = "float32"
-    best_epoch: int = 0  # counted from 1; its validation loss is the lowest
+    seconds: list[float] = field(default_factory=list)  # of each epoch, its validation included
+    device: str = ""
+    precision: str = ""
+    best_epoch: int = 0  # the epoch, counted from 1, of the lowest validation loss
     best_state: dict[str, Tensor] = field(default_factory=dict, repr=False)
     last_state: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python's, NumPy's and PyTorch's global generators; call it before a network draws its first weights."""
+    """Seed Python's, NumPy's and PyTorch's global generators: to be called before a network draws its weights."""
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
@@ -52,35 +53,50 @@ def choose_device() -> torch.device:
 
 
 def choose_precision(device: torch.device) -> torch.dtype:
-    """bfloat16 where the device multiplies it in hardware, otherwise float32."""
+    """torch.bfloat16 where the device has instructions for it, otherwise torch.float32."""
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:  # PyTorch below 2.12 may not say what the processor can do
+    else:  # an older PyTorch cannot tell what the processor offers
         capabilities = getattr(torch.cpu, "get_capabilities", dict)()
-        fast = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+        fast = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
     return torch.bfloat16 if fast else torch.float32
 
 
 def as_network(tensor: Tensor) -> Tensor:
-    """The batch in the form that networks and losses read.
+    """The batch as networks and losses read it.
 
-    uint8 [N, H, W, C] are pictures: float32 [N, C, H, W] in [0, 1), pixels divided by 256 as in the briefs.
-    uint8 of any other rank are class labels: int64. Everything else passes unchanged.
+    uint8 [N, H, W, C] are images: float32 [N, C, H, W] in [0, 1), pixels divided by 256 as in the briefs.
+    uint8 of fewer axes are class labels: int64. Any other dtype passes as it is.
     """
     if tensor.dtype != torch.uint8:
         return tensor
-    # the permuted view of NHWC is channels_last already, the layout in which convolutions are fastest
+    # permuted NHWC is channels_last without a copy: the layout in which convolutions are fastest
     return tensor.permute(0, 3, 1, 2) / 256 if tensor.ndim == 4 else tensor.long()
 
 
 def flip(inputs: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Half of the samples mirrored left to right, inputs and targets alike: an augmentation for `fit`."""
-    mirrored = torch.rand(len(inputs), generator=generator, device=generator.device) < 0.5
+    """Inputs and targets with half of the samples mirrored left to right: an augmentation for `fit`."""
+    mirrored = torch.rand(len(inputs), generator=generator, device=inputs.device) < 0.5
 
-    def mirror(tensor: Tensor) -> Tensor:
-        return torch.where(mirrored.view(-1, *[1] * (tensor.ndim - 1)), tensor.flip(-1), tensor)
+    def mirror(batch: Tensor) -> Tensor:
+        return torch.where(mirrored.view(-1, *[1] * (batch.ndim - 1)), batch.flip(-1), batch)
 
     return mirror(inputs), mirror(targets)
+
+
+def rate_factor(schedule: str, progress: float) -> float:
+    """The share of the learning rate to use once `progress`, in [0, 1), of all steps are done.
+
+    'constant'; 'cosine', half a wave down to 0; 'one_cycle', a line up during a fifth of the steps and one down to 0.
+    Raises ValueError for another name.
+    """
+    if schedule == "constant":
+        return 1.0
+    if schedule == "cosine":
+        return (1 + math.cos(math.pi * progress)) / 2
+    if schedule == "one_cycle":
+        return min(0.05 + progress / 0.2, (1 - progress) / 0.8)
+    raise ValueError(f"schedule is {schedule!r}: choose 'constant', 'cosine' or 'one_cycle'")
 
 
 def fit(
@@ -100,30 +116,30 @@ def fit(
     device: torch.device | None = None,
     precision: torch.dtype | None = None,
 ) -> History:
-    """Train `model` in place with Adam and return its history.
+    """Train `model` in place with Adam (Kingma & Ba 2015) and return the history.
 
-    Inputs and targets are whole tensors, one sample for each index of the first axis, read as `as_network` says.
-    `loss(outputs, targets)` gets float32 outputs and returns a mean. `schedule` is 'constant', 'cosine' or
-    'one_cycle'. `augment(inputs, targets, generator)` changes a batch. After each epoch
-    `on_epoch(epoch, epochs, training_loss=..., validation_loss=...)` is called, with epochs counted from 1.
-    The same seed, data and initial weights give the same history, bit for bit, on one processor.
-    Raises FloatingPointError when the training loss is no longer finite, ValueError for an unknown schedule.
+    `inputs` and `targets` hold one sample for each index of their first axis, and are read as `as_network` says.
+    `loss(outputs, targets)` gets float32 outputs and returns their mean loss. `augment(inputs, targets, generator)`
+    returns a changed batch. `on_epoch(epoch, epochs, training_loss=..., validation_loss=...)` is called after each
+    epoch, counted from 1. On one processor the same seed, weights and data give the same history, bit for bit.
+    Raises FloatingPointError where the training loss is no longer finite, ValueError for an unknown schedule.
     """
     device = device or choose_device()
     precision = precision or choose_precision(device)
-    model.to(device=device, memory_format=torch.channels_last)
+    model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     inputs, targets = inputs.to(device), targets.to(device)
+    validation = validation[0].to(device), validation[1].to(device)
     generator = torch.Generator(device).manual_seed(seed)
     optimiser = torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
     history = History(device=device.type, precision=str(precision).removeprefix("torch."))
     for epoch in range(1, epochs + 1):
         start = time.perf_counter()
         batches = torch.randperm(len(inputs), generator=generator, device=device).split(batch_size)
-        total = torch.zeros((), device=device)  # read once an epoch: reading every step would make a card wait
+        total = torch.zeros((), device=device)  # read once an epoch: reading each step would make a card wait
         model.train()
         for step, index in enumerate(batches):
             progress = (epoch - 1 + step / len(batches)) / epochs
-            optimiser.param_groups[0]["lr"] = learning_rate * rate_factor(schedule, progress)
+            rate = optimiser.param_groups[0]["lr"] = learning_rate * rate_factor(schedule, progress)
             batch, truth = as_network(inputs[index]), as_network(targets[index])
             if augment:
                 batch, truth = augment(batch, truth, generator)
@@ -132,57 +148,82 @@ def fit(
             error.backward()
             optimiser.step()
             total += error.detach() * len(index)
-        mean = total.item() / len(inputs)
-        if not math.isfinite(mean):
-            raise FloatingPointError(
-                f"training loss is {mean} in epoch {epoch} at learning rate {learning_rate:g}: lower learning_rate"
-            )
-        _record(history, model, mean, evaluate(model, *validation, loss, device=device, precision=precision))
-        history.seconds.append(time.perf_counter() - start)
+        training_loss = _finite(total.item() / len(inputs), epoch, learning_rate)
+        score = evaluate(model, *validation, loss, device=device, precision=precision)
+        _record(history, model, training_loss, score, rate, time.perf_counter() - start)
         if on_epoch:
-            on_epoch(epoch, epochs, training_loss=mean, validation_loss=history.validation_loss[-1])
-    history.last_state = _copy(model)
+            on_epoch(epoch, epochs, training_loss=training_loss, validation_loss=score.loss)
     return history
 
 
-def rate_factor(schedule: str, progress: float) -> float:
-    """The share of the learning rate to use when `progress` in [0, 1) of all steps are done."""
-    if schedule == "constant":
-        return 1.0
-    if schedule == "cosine":
-        return 0.5 * (1 + math.cos(math.pi * progress))
-    if schedule == "one_cycle":  # a straight line up for a fifth of the steps, then one down to zero
-        return min((progress + 0.01) / 0.2, (1 - progress) / 0.8)
-    raise ValueError(f"schedule is {schedule!r}: choose 'constant', 'cosine' or 'one_cycle'")
+@torch.inference_mode()
+def evaluate(
+    model: nn.Module,
+    inputs: Tensor,
+    targets: Tensor,
+    loss: Loss,
+    batch_size: int = 500,
+    *,
+    device: torch.device | None = None,
+    precision: torch.dtype | None = None,
+) -> Evaluation:
+    """The mean loss of `model` in eval mode over all samples, and its accuracy where the targets are class labels.
 
-
-def evaluate(model, inputs, targets, loss, batch_size=500, *, device=None, precision=None) -> Evaluation:
+    Accuracy is the share of labels (of pixels, for label maps) where the largest of the outputs' channels is theirs.
+    """
     device = device or choose_device()
-    precision = precision or choose_precision(device)
-    outputs = predict(model, inputs, batch_size, device=device, precision=precision)
-    total = hits = labels = 0
-    for start in range(0, len(inputs), batch_size):
-        truth = as_network(targets[start:start+batch_size].to(device))
-        out = outputs[start:start+batch_size].to(device)
-        total += loss(out, truth).item()*len(truth)
-    return Evaluation(total/len(inputs), None)
+    error, hits, labels = 0.0, 0, 0
+    model.to(device).eval()
+    for batch, truth in zip(inputs.split(batch_size), targets.split(batch_size), strict=True):
+        truth = as_network(truth.to(device))
+        outputs = _forward(model, as_network(batch.to(device)), precision or choose_precision(device))
+        error += loss(outputs, truth).item() * len(truth)
+        if not truth.is_floating_point():
+            hits += int((outputs.argmax(1) == truth).sum())
+            labels += truth.numel()
+    return Evaluation(error / len(inputs), hits / labels if labels else None)
 
 
 @torch.inference_mode()
-def predict(model, inputs, batch_size=500, *, device=None, precision=None) -> Tensor:
-    model.eval()
-    return torch.cat([_forward(model, as_network(b.to(device)), precision) for b in inputs.split(batch_size)])
+def predict(
+    model: nn.Module,
+    inputs: Tensor,
+    batch_size: int = 500,
+    *,
+    device: torch.device | None = None,
+    precision: torch.dtype | None = None,
+) -> Tensor:
+    """The float32 outputs of `model` in eval mode for all samples, on the CPU."""
+    device = device or choose_device()
+    precision = precision or choose_precision(device)
+    model.to(device).eval()
+    batches = (as_network(batch.to(device)) for batch in inputs.split(batch_size))
+    return torch.cat([_forward(model, batch, precision).cpu() for batch in batches])
 
 
-def _forward(model, batch, precision):
+def _forward(model: nn.Module, batch: Tensor, precision: torch.dtype) -> Tensor:
+    """Float32 outputs, the convolutions inside computed in `precision`: losses need the digits, convolutions do not."""
     with torch.autocast(batch.device.type, precision, enabled=precision != torch.float32):
         return model(batch).float()
 
 
-def _record(history, model, mean, ev):
-    history.training_loss.append(mean)
-    history.validation_loss.append(ev.loss)
+def _finite(training_loss: float, epoch: int, learning_rate: float) -> float:
+    if not math.isfinite(training_loss):
+        raise FloatingPointError(
+            f"training loss is {training_loss} in epoch {epoch} with learning_rate {learning_rate:g}: lower it"
+        )
+    return training_loss
 
 
-def _copy(model):
-    return {k: v.detach().to("cpu", copy=True) for k, v in model.state_dict().items()}
+def _record(
+    history: History, model: nn.Module, training_loss: float, score: Evaluation, rate: float, seconds: float
+) -> None:
+    history.training_loss.append(training_loss)
+    history.validation_loss.append(score.loss)
+    if score.accuracy is not None:
+        history.validation_accuracy.append(score.accuracy)
+    history.learning_rate.append(rate)
+    history.seconds.append(seconds)
+    history.last_state = {name: tensor.detach().to("cpu", copy=True) for name, tensor in model.state_dict().items()}
+    if score.loss < min(history.validation_loss[:-1], default=math.inf):
+        history.best_epoch, history.best_state = len(history.validation_loss), history.last_state
