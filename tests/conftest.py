@@ -29,7 +29,10 @@ def markdown(text: str) -> dict:
 
 
 def write_notebook(path: Path, *cells: dict) -> None:
-    content = {"cells": list(cells), "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}}
+    content = {
+        "cells": list(cells),
+        "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+    }
     content |= {"nbformat": 4, "nbformat_minor": 4}
     path.write_text(json.dumps(content))
 

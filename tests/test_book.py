@@ -11,7 +11,9 @@ pytestmark = pytest.mark.slow
 
 
 def break_alone(book) -> None:
-    write_notebook(book.root / "experiments" / "alone.ipynb", markdown("# Stand alone"), code("raise ValueError('no <b>')"))
+    write_notebook(
+        book.root / "experiments" / "alone.ipynb", markdown("# Stand alone"), code("raise ValueError('no <b>')")
+    )
 
 
 def test_a_book_shows_values_claims_and_states(book):
@@ -67,7 +69,9 @@ def test_a_failed_run_is_shown_and_told_on_every_build(book):
         assert "alone: failed: ValueError: no <b> (cell 1)" in done.stderr
         assert ">8\u00a0s</button>" in book.html("book/index")
         for page in ("book/index", "experiments/alone"):
-            assert re.search(r"benchbook-state-failed[^>]*>.{0,400}ValueError: no &lt;b&gt;", book.html(page), re.DOTALL)
+            assert re.search(
+                r"benchbook-state-failed[^>]*>.{0,400}ValueError: no &lt;b&gt;", book.html(page), re.DOTALL
+            )
         assert "benchbook-missing" in book.html("book/index")
 
 
@@ -122,7 +126,9 @@ def test_no_page_needs_the_network(book):
     for page in folder.rglob("*.html"):
         text = page.read_text()
         outside = re.findall(r"<(?:script|img|iframe|source|audio|video)[^>]+src=[\"']?(?:https?:)?//[^\"' >]+", text)
-        outside += re.findall(r"<link[^>]+rel=[\"']?(?:stylesheet|preload|icon)[^>]+href=[\"']?(?:https?:)?//[^>]+", text)
+        outside += re.findall(
+            r"<link[^>]+rel=[\"']?(?:stylesheet|preload|icon)[^>]+href=[\"']?(?:https?:)?//[^>]+", text
+        )
         assert outside == [], page
     styles = "".join(path.read_text() for path in folder.rglob("*.css"))
     assert re.findall(r"(?:url\(|@import\s*)[\"']?(?:https?:)?//[^)]+", styles) == []

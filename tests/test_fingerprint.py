@@ -19,7 +19,13 @@ def parts(code: list[str], root: Path, **changes):
 def make_package(root: Path, edges: dict[int, list[int]]) -> None:
     (root / "pkg").mkdir(parents=True)
     (root / "pkg" / "__init__.py").write_text("")
-    forms = ("from pkg import m{}", "import pkg.m{}", "from pkg.m{} import x", "from . import m{}", "from .m{} import x")
+    forms = (
+        "from pkg import m{}",
+        "import pkg.m{}",
+        "from pkg.m{} import x",
+        "from . import m{}",
+        "from .m{} import x",
+    )
     for module, targets in edges.items():
         lines = [forms[(module + target) % len(forms)].format(target) for target in targets]
         (root / "pkg" / f"m{module}.py").write_text("\n".join([*lines, "x = 0", ""]))
@@ -48,7 +54,9 @@ def test_an_edit_moves_exactly_the_notebooks_that_reach_it(tmp_path, seed):
         path = tmp_path / "pkg" / f"m{edited}.py"
         text = path.read_text()
         path.write_text(text + "y = 1\n")
-        moved = {start for start, cell in cells.items() if fingerprint.fingerprint(parts(cell, tmp_path)) != before[start]}
+        moved = {
+            start for start, cell in cells.items() if fingerprint.fingerprint(parts(cell, tmp_path)) != before[start]
+        }
         assert moved == {start for start in modules if edited in reachable(edges, start)}
         path.write_text(text)
     after = {start: fingerprint.fingerprint(parts(cell, tmp_path)) for start, cell in cells.items()}

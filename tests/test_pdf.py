@@ -53,8 +53,9 @@ FEATURES = r"""# Every *feature*
 <div class="benchbook-screen-only">Only on the screen.</div><div class="benchbook-print-only">Only on paper.</div>
 <button>Press</button>
 
-A value, <a class="benchbook-value" href="#values-horse-x">61.2 %</a>, and <span class="benchbook-claim benchbook-fails">a
-claim</span>. Specials: # $ @ * _ < [x] ~ \\ // `` ` `` = - 🎉 ✅ Ελλ. A note[^one], once more[^one], {cite}`knuth`.
+A value, <a class="benchbook-value" href="#values-horse-x">61.2 %</a>, and
+<span class="benchbook-claim benchbook-fails">a claim</span>.
+Specials: # $ @ * _ < [x] ~ \\ // `` ` `` = - 🎉 ✅ Ελλ. A note[^one], once more[^one], {cite}`knuth`.
 
 [^one]: What the note says.
 
@@ -67,7 +68,7 @@ $$ \int e^{-x^2}\,\mathrm{d}x = \sqrt{\pi} $$ (eq-gauss)
 
 $$ \unknowncommand{x} $$
 
-$$ aaaaaaaaaaaaaaaaaaaa + bbbbbbbbbbbbbbbbbbbbbbbbbb + cccccccccccccccccccccccc + dddddddddddddddddddddddddddd + eeeee $$
+$$ aaaaaaaaaaaaaaa + bbbbbbbbbbbbbbbbbbbbbbbbbb + cccccccccccccccccccccccc + dddddddddddddddddddddddddddd + eeeee $$
 
 ## Tables and pictures
 
@@ -114,19 +115,15 @@ def notebook() -> nbformat.NotebookNode:
     row = "".join(f"<td>-{n}.1234</td>" for n in range(14))
     table = f"<table><thead><tr>{header}</tr></thead><tbody><tr>{row}</tr></tbody></table>"
     made = v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "", "language": "python"}})
+    drawn = v4.new_output("display_data", data={"image/svg+xml": curve("svg").decode()})
+    caption = {"image": {"alt": "A drawn curve"}, "figure": {"caption": "Drawn.", "name": "fig-drawn"}}
     made.cells = [
         v4.new_markdown_cell(
             "# Colour a horse\n\n## Results\n\nSee [the start](book/index.md) and {eq}`eq-gauss`, {cite}`knuth`."
         ),
         cell("SECRET = 1", ("hide-input",), text__plain="kept output " + "x" * 200),
         cell("plot()", alt="A curve that rises", image__png=base64.b64encode(curve("png")).decode()),
-        v4.new_code_cell(
-            "plot_svg()",
-            outputs=[v4.new_output("display_data", data={"image/svg+xml": curve("svg").decode()})],
-            metadata={
-                "mystnb": {"image": {"alt": "A drawn curve"}, "figure": {"caption": "Drawn.", "name": "fig-drawn"}}
-            },
-        ),
+        v4.new_code_cell("plot_svg()", outputs=[drawn], metadata={"mystnb": caption}),
         cell("frame", text__html=table),
         v4.new_markdown_cell('<span id="values-horse-x">x</span> is a value.'),
     ]
@@ -336,7 +333,7 @@ def test_nothing_leaves_the_measure(single, tmp_path):
 def test_the_same_page_gives_the_same_bytes(single, tmp_path):
     """Two runs, two folders, two time zones: one file; it says that it is PDF/A."""
     first = pdf.make_pdf(single, tmp_path / "a" / "one.pdf", SETTINGS).read_bytes()
-    script = "import sys, pathlib, benchbook.pdf as p; p.make_pdf(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), eval(sys.argv[3]))"
+    script = "import sys, benchbook.pdf; benchbook.pdf.make_pdf(sys.argv[1], sys.argv[2], eval(sys.argv[3]))"
     words = [sys.executable, "-c", script, single, tmp_path / "two.pdf", repr(SETTINGS)]
     subprocess.run(words, check=True, capture_output=True, env={**os.environ, "TZ": "Pacific/Auckland"})
     assert (tmp_path / "two.pdf").read_bytes() == first

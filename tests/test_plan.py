@@ -20,7 +20,14 @@ def pretend(run: plan.Run, state: str = "ok", error: str = "") -> None:
     """Leaves a run folder as a worker would."""
     run.folder.mkdir(parents=True)
     task = job(run, "quick")
-    status = {"state": state, "error": error, "files": {}, "ingredients": task["ingredients"], "ended": 1.0, "seconds": 1}
+    status = {
+        "state": state,
+        "error": error,
+        "files": {},
+        "ingredients": task["ingredients"],
+        "ended": 1.0,
+        "seconds": 1,
+    }
     (run.folder / "status.json").write_text(json.dumps(status))
 
 
@@ -28,7 +35,7 @@ def test_a_sweep_is_a_grid_and_one_of_its_runs_is_shown(project, book):
     """Two lists of two make four runs, with different folders; `show` chooses the one that the book shows."""
     book.write(
         "profiles/grid.yml",
-        "runs:\n  - experiment: double\n    sweep: {number: [1, 2], rate: [0.1, 0.2]}\n    show: {number: 2, rate: 0.1}\n",
+        "runs: [{experiment: double, sweep: {number: [1, 2], rate: [0.1, 0.2]}, show: {number: 2, rate: 0.1}}]",
     )
     made = plan.load(project, "grid")
     points = [(run.parameters["number"], run.parameters["rate"]) for run in made.runs]

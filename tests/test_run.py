@@ -54,7 +54,10 @@ def test_several_seeds_keep_each_result(book):
         ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "the kernel died in cell 2"),
         ("import benchbook\nbenchbook.value('x', 1)\nbenchbook.value('x', 2)", "value 'x' is recorded twice"),
         ("import benchbook\nbenchbook.claim('t', False, 'false', must=True)", "AssertionError: claim 't' must hold"),
-        ("import importlib\nimportlib.import_module('toy.b')", "module toy was loaded, but no import statement names it"),
+        (
+            "import importlib\nimportlib.import_module('toy.b')",
+            "module toy was loaded, but no import statement names it",
+        ),
     ],
 )
 def test_what_goes_wrong_is_said_and_the_run_has_failed(book, cell, says):

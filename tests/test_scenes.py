@@ -141,7 +141,8 @@ def test_recolouring_keeps_the_grey():
     other = recolour(made, seed=9)
     assert (grey_and_chroma(made)[0] == grey_and_chroma(other)[0]).all()
     assert (made.masks == other.masks).all()
-    assert 0.2 < (made.images == other.images).all((1, 2, 3)).mean() + 0.2 < 0.6
+    same = (made.images == other.images).all((1, 2, 3)).mean()
+    assert 0.05 < same < 0.3  # both regions draw the same colour again with probability (Σ p²)² = 0.15
 
 
 def test_the_mean_and_its_error_agree_with_sampling():

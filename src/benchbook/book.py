@@ -47,8 +47,8 @@ def stage(project: Project, book: Plan, states: dict[str, plan.State]) -> Path:
     for path in target.rglob("*"):
         if path.is_file() and path.relative_to(target) not in files:
             path.unlink()
-    for name, content in files.items():
-        path = target / name
+    for relative, content in files.items():
+        path = target / relative
         if not path.is_file() or path.read_bytes() != content:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)

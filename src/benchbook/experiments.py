@@ -62,7 +62,7 @@ class Parameter:
             given = float(given)
         if type(given) is not SCALARS[kind]:
             raise self._wrong(given)
-        if kind == "float" and not math.isfinite(given):
+        if isinstance(given, float) and not math.isfinite(given):
             raise BookError(f"parameter '{self.name}' is {given}: give a finite number (default {self.default})")
         return given
 

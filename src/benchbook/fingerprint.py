@@ -138,7 +138,9 @@ def differences(now: Mapping[str, Any], then: Mapping[str, Any], reached: Closur
             if old == new:
                 continue
             if kind == "modules" and name in reached.modules:
-                lines.append(f"{reached.modules[name].relative_to(root)} ({' → '.join(['notebook', *reached.path_to(name)])})")
+                lines.append(
+                    f"{reached.modules[name].relative_to(root)} ({' → '.join(['notebook', *reached.path_to(name)])})"
+                )
             elif kind == "modules":
                 lines.append(f"{name} (no longer imported)")
             elif kind in ("parameters", "packages"):

@@ -152,7 +152,10 @@ def mend_pictures(article: Node, singlehtml: Path, folder: Path) -> None:
             data = base64.b64decode(code) if embedded[2] else unquote(code).encode()
         else:
             # Sphinx writes the path from the build's own folder, even into a page that lies deeper
-            places = [singlehtml / unquote(source), singlehtml / Path(article["data-document"]).parent / unquote(source)]
+            places = [
+                singlehtml / unquote(source),
+                singlehtml / Path(article["data-document"]).parent / unquote(source),
+            ]
             path = next((place for place in places if source and place.is_file()), None)
             if path is None:
                 raise BookError(f"PDF: {where(image)}: the image {source} is not in {singlehtml}")

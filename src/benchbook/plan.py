@@ -230,7 +230,7 @@ def _runs_of(project: Project, entry: Any, path: Path) -> list[Run]:
         if name in fixed:
             raise BookError(f"{path}: '{name}' is both a parameter and a sweep of '{entry['experiment']}': keep one")
     grid = [dict(zip(sweep, point, strict=True)) for point in itertools.product(*sweep.values())]
-    chosen = next((point for point in grid if show.items() <= point.items()), None)
+    chosen = next((point for point in grid if all(point.get(name) == wanted for name, wanted in show.items())), None)
     if chosen is None:
         raise BookError(f"{path}: 'show' of '{entry['experiment']}' names no run of its sweep")
     try:

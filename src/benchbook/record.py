@@ -15,7 +15,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 VALUE = "application/vnd.benchbook.value+json"
 CLAIM = "application/vnd.benchbook.claim+json"
@@ -31,7 +31,7 @@ VERDICTS = {True: "holds", False: "does not hold", None: "too close to call"}
 class Value:
     """One measured number, or the same number from several seeds, that remembers what it was made from.
 
-    Differences, ratios, products and sums of values are values. Comparing two gives a `Comparison`, which a claim takes.
+    Differences, ratios, products and sums of values are values; comparing two gives a `Comparison` for a claim.
     """
 
     def __init__(self, samples: Iterable[float], unit: str = "", name: str = "", made_from: Iterable[str] = ()) -> None:
@@ -75,7 +75,9 @@ class Value:
         left, right = self.samples, second.samples
         if len(left) != len(right):
             if 1 not in (len(left), len(right)):
-                raise ValueError(f"'{self.name}' has {len(left)} seeds and '{second.name}' {len(right)}: give equal numbers")
+                raise ValueError(
+                    f"'{self.name}' has {len(left)} seeds and '{second.name}' {len(right)}: give equal numbers"
+                )
             left, right = left * max(1, len(right) // len(left)), right * max(1, len(left) // len(right))
         sources = [n for v in (self, second) for n in ([v.name] if v.name else v.made_from)]
         return Value((operation(a, b) for a, b in zip(left, right, strict=True)), unit, made_from=sources)
@@ -112,7 +114,7 @@ class Comparison:
     a side with one sample counts as a constant). Two single numbers are compared as they are.
     """
 
-    OPERATIONS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+    OPERATIONS: ClassVar = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 
     def __init__(self, left: Value, relation: str, right: Value) -> None:
         self.left, self.relation, self.right = left, relation, right
@@ -195,7 +197,7 @@ def progress(step: int, steps: int, **facts: float) -> None:
 
 
 def artefact(file_name: str) -> Path:
-    """The path under which a run keeps a file (weights, arrays) beside its results; a scratch folder without a builder."""
+    """Where a run keeps a file (weights, arrays) beside its results; without a builder, in a scratch folder."""
     if not file_name or Path(file_name).name != file_name or file_name.startswith("."):
         raise ValueError(f"artefact '{file_name}' is not a plain file name: leave out folders and leading dots")
     folder = Path(os.environ.get(RUN_FOLDER, "_build/scratch"))

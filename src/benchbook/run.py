@@ -213,9 +213,11 @@ def _audit_error(task: Mapping[str, Any], audit: Mapping[str, Any]) -> str:
     return ""
 
 
-def _results(task: Mapping[str, Any], found: dict[str, Any], audit: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+def _results(
+    task: Mapping[str, Any], found: dict[str, Any], audit: Mapping[str, Any], seconds: float
+) -> dict[str, Any]:
     machine = {
-        "machine": f"{_processor()}, {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores",
+        "machine": f"{_processor()}, {cores()} cores",
         "system": platform.platform(terse=True),
         "threads": os.environ.get("OMP_NUM_THREADS", "default"),
         "memory_mb": audit.get("memory_mb"),
@@ -231,6 +233,11 @@ def _results(task: Mapping[str, Any], found: dict[str, Any], audit: Mapping[str,
     }
 
 
+def cores() -> int:
+    """The processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _processor() -> str:
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -241,8 +248,11 @@ def _processor() -> str:
 
 def _commit(root: Path) -> str:
     """The commit that the run was made from, with '+' where tracked files differed from it."""
+
     def git(*words: str) -> str:
-        return subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=False).stdout.strip()
+        return subprocess.run(
+            ["git", "-C", str(root), *words], capture_output=True, text=True, check=False
+        ).stdout.strip()
 
     try:
         commit = git("rev-parse", "--short", "HEAD")

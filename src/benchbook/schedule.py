@@ -17,7 +17,7 @@ from typing import Any
 from benchbook import plan
 from benchbook.errors import BookError
 from benchbook.plan import Project, Run
-from benchbook.run import job
+from benchbook.run import cores, job
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 SNAKEFILE = "Snakefile"
@@ -59,16 +59,15 @@ def prepare_data(project: Project, runs: list[Run]) -> bool:
 
 def make(project: Project, runs: list[Run], profile: str, jobs: int | None = None) -> None:
     """Executes the runs, as many at once as there are cores; afterwards each has a status, ok or failed."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = min(jobs or cores, len(runs))
-    threads = str(max(1, cores // workers))
+    workers = min(jobs or cores(), len(runs))
+    threads = str(max(1, cores() // workers))
     folder = project.build / "schedule"
     shutil.rmtree(project.build / "progress", ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     for run in runs:
         (folder / f"{run.fingerprint}.json").write_text(json.dumps(job(run, profile)))
     # A caller's own thread settings win over the share of the cores.
-    environment = {**{name: threads for name in THREAD_VARIABLES}, **os.environ}
+    environment = {**dict.fromkeys(THREAD_VARIABLES, threads), **os.environ}
     # Kernels and workers must import the project that is being built, wherever benchbook itself is installed.
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(project.sources), os.environ.get("PYTHONPATH", "")]))
     environment["DATA_ROOT"] = str(project.data_root)
@@ -87,7 +86,9 @@ def make(project: Project, runs: list[Run], profile: str, jobs: int | None = Non
             _stop(process)
     for run in runs:
         if plan.read_status(run.folder) is None:
-            raise BookError(f"'{run.label}' did not run: see {log} and {folder}/{run.experiment.name}-{run.fingerprint}.log")
+            raise BookError(
+                f"'{run.label}' did not run: see {log} and {folder}/{run.experiment.name}-{run.fingerprint}.log"
+            )
 
 
 def _command(project: Project, runs: list[Run], folder: Path, workers: int) -> list[str]:

@@ -1,8 +1,8 @@
 """The Sphinx extension: values and claims in prose, the state of every page, and where its numbers come from.
 
-    {value}`experiment:name`   a number with its unit; a click shows its provenance
-    {claim}`experiment:name`   a sentence with its numbers, and whether it held in this run
-    {claims}, {chapters}       directives: a table of all claims; a table of all chapters with their states
+{value}`experiment:name`   a number with its unit; a click shows its provenance
+{claim}`experiment:name`   a sentence with its numbers, and whether it held in this run
+{claims}, {chapters}       directives: a table of all claims; a table of all chapters with their states
 """
 
 from __future__ import annotations
@@ -62,7 +62,10 @@ class ClaimRole(SphinxRole):
         sentence = nodes.inline("", "", classes=["benchbook-claim", f"benchbook-{CLASSES[holds]}"])
         sentence += self.parse_inline_text(claim_sentence(record))
         verdict = f"{MARKS[holds]}\u00a0{VERDICTS[holds]}"
-        sentence += [nodes.Text(" "), value("", verdict, experiment=experiment, name=name, kind="claims", verdict=CLASSES[holds])]
+        sentence += [
+            nodes.Text(" "),
+            value("", verdict, experiment=experiment, name=name, kind="claims", verdict=CLASSES[holds]),
+        ]
         return [sentence], []
 
     def parse_inline_text(self, text: str) -> list[nodes.Node]:
@@ -158,7 +161,9 @@ def use(env: BuildEnvironment, experiment: str) -> None:
 def digest(env: BuildEnvironment, experiment: str) -> str:
     """The digest of what a page shows of an experiment ('*': of all)."""
     state = state_of(env)
-    return hash_text(json.dumps(state if experiment == "*" else [state["profile"], state["experiments"].get(experiment)]))
+    return hash_text(
+        json.dumps(state if experiment == "*" else [state["profile"], state["experiments"].get(experiment)])
+    )
 
 
 def outdated(app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
@@ -243,7 +248,11 @@ def machine(results: dict[str, Any]) -> list[tuple[str, str]]:
     environment = results["environment"]
     facts = {key: environment.get(key) for key in ("device", "precision", "machine", "threads", "system", "commit")}
     versions = ", ".join(f"{name} {version}" for name, version in environment["packages"].items())
-    facts |= {"memory": f"{environment.get('memory_mb')} MB", "time": duration(results["seconds"]), "versions": versions}
+    facts |= {
+        "memory": f"{environment.get('memory_mb')} MB",
+        "time": duration(results["seconds"]),
+        "versions": versions,
+    }
     facts["fingerprint"] = results["fingerprint"]
     return [(key, str(text)) for key, text in facts.items() if text]
 
@@ -269,6 +278,7 @@ def chapter_link(env: BuildEnvironment, name: str, title: str, target: str = "")
 
 def table(titles: list[str], rows: Iterable[list[Any]]) -> nodes.table:
     """A docutils table of texts and inline nodes."""
+
     def entry(cell: Any) -> nodes.entry:
         return nodes.entry("", nodes.paragraph("", "", cell if isinstance(cell, nodes.Node) else nodes.Text(cell)))
 
@@ -310,7 +320,7 @@ def provenance_lines(env: BuildEnvironment, node: value) -> list[tuple[str, str]
         lines.append(("seeds", f"{show(record)} over {record['n']}"))
     lines.append(("each", samples(record)))
     lines.append(("parameters", ", ".join(f"{k} = {_plain(v)}" for k, v in entry["changed_parameters"].items())))
-    lines += machine(results)[:1] + [("machine", results["environment"]["machine"])]
+    lines += [*machine(results)[:1], ("machine", results["environment"]["machine"])]
     lines += [("took", duration(results["seconds"])), ("commit", results["environment"].get("commit", ""))]
     return [(key, html.escape(text)) for key, text in lines if text]
 
@@ -347,6 +357,7 @@ def add_static_files(app: Sphinx) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Registers all this with Sphinx."""
+
     def unreachable(self: Any, node: value) -> None:
         pass
 

@@ -73,6 +73,7 @@ def content(node: Node | None) -> str:
 
 
 def heading(node: Node) -> str:
+    """A section's heading, at the depth of its section."""
     if node.parent.name != "section":  # a heading in some cell's output is no section of the book
         return f"#rubric{content(node)};"
     label = f"#label({string(node.attrs.pop('data-label'))});" if node.has_attr("data-label") else ""
@@ -91,6 +92,7 @@ def formula(node: Node) -> str:
 
 
 def code(node: Node) -> str:
+    """A code cell's source, what it printed or the error it raised, or an example in the text."""
     classes = node.get("class", ())
     kind = "error" if "traceback" in classes else "output" if "output" in classes else "input"
     language = next((key.removeprefix("highlight-") for key in classes if key.startswith("highlight-")), "")
@@ -103,16 +105,19 @@ def code(node: Node) -> str:
 
 
 def footnote(node: Node) -> str:
+    """A note at the place that calls it first."""
     label = f"#label({string(node.attrs.pop('data-label'))});" if node.has_attr("data-label") else ""
     return f"#footnote{content(node)};{label}"
 
 
 def listing(node: Node) -> str:
+    """Code with a caption."""
     caption = node.find(class_="code-block-caption").extract()
     return f"#figure(kind: raw, caption: {content(caption)}){content(node)};"
 
 
 def figure(node: Node) -> str:
+    """A figure with its caption, whose number is that of the web page."""
     caption = node.find("figcaption")
     shown = content(caption.extract()) if caption else "none"
     return f"#figure(kind: image, caption: {shown}){content(node)};"
@@ -129,6 +134,7 @@ def picture(node: Node) -> str:
 
 
 def items(node: Node) -> str:
+    """A list, tight where Sphinx found it so."""
     rows = node.find_all("li", recursive=False)
     simple = "simple" in node.get("class", ()) or node.find_parent(("ul", "ol"), class_="simple")
     tight = str(bool(simple or not node.find("p"))).lower()
@@ -144,6 +150,7 @@ def items(node: Node) -> str:
 
 
 def definitions(node: Node) -> str:
+    """Terms, each with what it means."""
     terms = []
     for name in node.find_all("dt", recursive=False):
         meaning = takewhile(lambda other: other.name == "dd", name.find_next_siblings(("dt", "dd")))
@@ -152,6 +159,7 @@ def definitions(node: Node) -> str:
 
 
 def admonition(node: Node) -> str:
+    """A box with a title."""
     if "hide" in node.get("class", ()):  # the fold of a hidden cell; its input is gone already
         return inner(node)
     title = node.find("summary", recursive=False) or node.find(class_=TITLES, recursive=False)
@@ -190,12 +198,14 @@ def table(node: Node) -> str:
 
 
 def cell_content(cell: Node, bold: bool) -> str:
+    """What stands in a table's cell; a number gets a true minus, which no line break follows."""
     if not cell.find(True) and NUMBER.fullmatch(plain(cell)):
-        return f"[{escaped(plain(cell).replace('-', '−'))}]"  # a true minus, which no line break follows
+        return f"[{escaped(plain(cell).replace('-', '−'))}]"
     return f"[#strong{content(cell)};]" if bold and plain(cell) else content(cell)
 
 
 def alignment(column: Iterable[Node]) -> str:
+    """A column's own alignment, or right for numbers and left for words."""
     cells = list(column)
     for cell in cells:
         asked = " ".join([*cell.get("class", ()), cell.get("style", "")])
@@ -220,6 +230,7 @@ def raw(text: str) -> str:
 
 
 def reference(node: Node) -> str:
+    """An entry of the bibliography."""
     label = node.find(class_="label").extract()
     return f"#reference[{escaped(plain(label).strip('[]'))}]{content(node)};"
 
@@ -228,6 +239,7 @@ def reference(node: Node) -> str:
 
 
 def link(node: Node) -> str:
+    """A link to a place in the book or outside it, or its words alone."""
     if node.has_attr("data-target") and "footnote-reference" in node.get("class", ()):  # a note called once more
         return f"#footnote(label({string(node['data-target'])}));"
     if node.has_attr("data-target"):
