@@ -166,7 +166,8 @@ def settings(project: Project, book: Plan) -> dict[str, Any]:
 
     config = yaml.safe_load((project.root / "_config.yml").read_text(encoding="utf-8"))
     front = {key: str(config[key]) for key in ("title", "author") if config.get(key)}
-    return {**front, **(config.get("sphinx", {}).get("config", {}).get("benchbook_front", {})), "subtitle": book.title}
+    subtitle = f"{book.title} profile" + (f": {book.note}" if book.note else "")
+    return {**front, "subtitle": subtitle, **config.get("sphinx", {}).get("config", {}).get("benchbook_front", {})}
 
 
 def _digest(project: Project, source: Path) -> str:

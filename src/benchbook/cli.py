@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns its exit status: 0 well, 1 a run has failed, 2 bad input, 130 stopped."""
     parser = _parser()
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill ends like Ctrl-C: workers go first
     try:
         return int(options.command(Project(plan.find_root(Path.cwd())), options))
     except BookError as error:

@@ -61,11 +61,15 @@ class MyDilatedConv2d(nn.Module):
 
 
 class Concatenate(nn.Module):
-    """Its inputs [N, C_i, H, W] side by side along the channels: a skip connection that hooks can see."""
+    """Its inputs [N, C_i, H_i, W_i] side by side along the channels: a skip connection that hooks can see.
+
+    The result is [N, sum of C_i, H, W], all inputs cropped at the right and the bottom to the smallest of them.
+    """
 
     def forward(self, *images: Tensor) -> Tensor:
-        """The images, [N, sum of C_i, H, W]."""
-        return torch.cat(images, 1)
+        """The images, joined."""
+        height, width = (min(image.shape[axis] for image in images) for axis in (2, 3))
+        return torch.cat([image[:, :, :height, :width] for image in images], 1)
 
 
 def _draw(fan_in: int, *shape: int) -> nn.Parameter:

@@ -52,7 +52,7 @@ class RegressionCNN(nn.Module):
 class ResidualColouriser(nn.Module):
     """Grey images to RGB images: a U-Net (Ronneberger et al. 2015) that learns what a lookup table leaves open.
 
-    Float [N, 1, H, W] to [N, 3, H, W], H and W multiples of 8. `table` float [256, 3] holds the mean colour of each
+    Float [N, 1, H, W] to [N, 3, H, W], of any size. `table` float [256, 3] holds the mean colour of each
     grey level. Because the grey of a picture is the mean of its R, G and B, only chroma (three channels of mean 0) is
     to be found: the table's plus the U-Net's. Its last layer starts at zero, so training starts at the table.
     """
@@ -62,25 +62,24 @@ class ResidualColouriser(nn.Module):
         self.register_buffer("table", table)
         self.downconv1 = _block(1, num_filters)  # at full resolution, as is upconv1: no pooling blurs an edge
         self.downconv2 = _block(num_filters, 2 * num_filters)
-        self.downconv3 = _block(2 * num_filters, 4 * num_filters)
-        self.rfconv = _block(4 * num_filters, 4 * num_filters)
-        self.upconv3 = _block(8 * num_filters, 4 * num_filters)
+        self.rfconv = _block(2 * num_filters, 4 * num_filters)
         self.upconv2 = _block(6 * num_filters, 2 * num_filters)
         self.upconv1 = _block(3 * num_filters, num_filters)
         self.finalconv = nn.Conv2d(num_filters, 3, 3, padding=1)
         nn.init.zeros_(self.finalconv.weight)
         nn.init.zeros_(self.finalconv.bias)
-        self.pool, self.enlarge, self.join = nn.MaxPool2d(2), nn.Upsample(scale_factor=2), Concatenate()
+        self.pool = nn.MaxPool2d(2, ceil_mode=True)  # an odd row is kept, and what is too much cropped at the joins
+        self.enlarge = nn.Upsample(scale_factor=2)
+        self.join = Concatenate()
 
     def forward(self, grey: Tensor) -> Tensor:
         """The RGB images; their grey is the input."""
         down1 = self.downconv1(grey)
         down2 = self.downconv2(self.pool(down1))
-        down3 = self.downconv3(self.pool(down2))
-        up3 = self.upconv3(self.join(self.enlarge(self.rfconv(self.pool(down3))), down3))
-        up2 = self.upconv2(self.join(self.enlarge(up3), down2))
+        bottom = self.rfconv(self.pool(down2))
+        up2 = self.upconv2(self.join(self.enlarge(bottom), down2))
         up1 = self.upconv1(self.join(self.enlarge(up2), down1))
-        levels = (grey[:, 0] * 256 + 0.1).long()  # greys are thirds of a level, and float32 may fall short of one
+        levels = (grey[:, 0] * 256 + 0.1).long()  # whole levels: greys are thirds, of which float32 may fall short
         colour = self.table[levels.clamp(0, 255)].permute(0, 3, 1, 2) + self.finalconv(up1)
         return grey + colour - colour.mean(1, keepdim=True)
 
@@ -182,3 +181,13 @@ def _row(name: str, module: nn.Module, output_shape: tuple[int, ...], inputs: tu
         weights=sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad),
         inputs=inputs,
     )
+
+
+def markdown_table(layers: list[Layer]) -> str:
+    """The rows of `layer_table` as a Markdown table, with the total of the weights."""
+    lines = ["| layer | kind | filter | filters | output | weights |", "|---|---|---|--:|---|--:|"]
+    for row in layers:
+        size = "×".join(map(str, row.kernel)) if row.kernel else ""
+        output = "×".join(map(str, row.output_shape))
+        lines.append(f"| {row.name} | {row.kind} | {size} | {row.filters or ''} | {output} | {row.weights or ''} |")
+    return "\n".join([*lines, f"| all |  |  |  |  | {sum(row.weights for row in layers)} |"])

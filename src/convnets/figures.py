@@ -1,0 +1,205 @@
+"""The book's figures: pure functions from arrays to a matplotlib Figure, in one visual language.
+
+Colours are Okabe and Ito's (2008), told apart by colour-blind readers; every line also has its own dashes, so that a
+print in black and white tells them apart too. Pictures are enlarged by whole pixels, so that no viewer smooths them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from typing import Any, Protocol
+
+import matplotlib as mpl
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.patches import FancyArrowPatch, Rectangle
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+from numpy.typing import ArrayLike, NDArray
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)), (0, (7, 2)), (0, (2, 2)), (0, (1, 2)))
+GREY = "#6b6b6b"
+WIDTH = 7.2  # inches: the measure of an A4 page, and readable on a phone
+KINDS = {
+    "Conv2d": "#0072B2",
+    "MyConv2d": "#0072B2",
+    "ConvTranspose2d": "#56B4E9",
+    "MaxPool2d": "#D55E00",
+    "Upsample": "#009E73",
+    "Concatenate": "#CC79A7",
+}
+
+
+class Layer(Protocol):
+    """What `architecture` reads of a row of `models.layer_table`."""
+
+    name: str
+    kind: str
+    output_shape: tuple[int, ...]
+    inputs: tuple[str, ...]
+
+
+def style() -> None:
+    """Sets matplotlib's defaults for all figures of the book."""
+    sns.set_theme(style="ticks", palette=COLOURS)
+    mpl.rcParams.update(
+        {
+            "figure.facecolor": "white",
+            "font.size": 10,
+            "axes.titlesize": 10,
+            "axes.labelsize": 10,
+            "legend.fontsize": 9,
+            "xtick.labelsize": 9,
+            "ytick.labelsize": 9,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "legend.frameon": False,
+            "svg.hashsalt": "benchbook",  # the same figure has the same bytes
+        }
+    )
+
+
+def training_curves(
+    curves: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    lines: Mapping[str, float] | None = None,
+    *,
+    label: str = "loss",
+    log: bool = False,
+) -> Figure:
+    """Loss against epochs: validation in full, training thin; the mean over seeds, with a band from least to most.
+
+    `curves` maps a name to (training, validation), each [seeds, epochs] or [epochs]; `lines` maps names to values that
+    are drawn across. `log` makes the vertical axis logarithmic.
+    """
+    figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    for (name, pair), colour, dash in zip(curves.items(), cycle(COLOURS), cycle(DASHES), strict=False):
+        for values, part in zip(pair, ("training", "validation"), strict=True):
+            seeds = np.atleast_2d(np.asarray(values, float))
+            epochs = np.arange(1, seeds.shape[1] + 1)
+            thick = part == "validation"
+            marker = "o" if thick and len(epochs) < 40 else ""
+            text = f"{name}, {part}" if len(curves) == 1 or thick else None
+            axes.plot(epochs, seeds.mean(0), color=colour, linestyle=dash if thick else ":", label=text,
+                      linewidth=1.8 if thick else 1.1, marker=marker, markersize=3)  # fmt: skip
+            if thick and len(seeds) > 1:
+                axes.fill_between(epochs, seeds.min(0), seeds.max(0), color=colour, alpha=0.18, linewidth=0)
+    _across(axes, lines or {})
+    axes.set(xlabel="epoch", ylabel=label)
+    if log:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(loc="upper right")
+    return figure
+
+
+def bars(samples: Mapping[str, ArrayLike], lines: Mapping[str, float] | None = None, *, label: str = "loss") -> Figure:
+    """Horizontal bars of means, a dot for each seed, and named values across; `samples` maps a name to [seeds]."""
+    figure = Figure(figsize=(WIDTH, 0.9 + 0.42 * len(samples)), layout="constrained")
+    axes = figure.add_subplot()
+    for row, values in enumerate(samples.values()):
+        seeds = np.atleast_1d(np.asarray(values, float))
+        axes.barh(row, seeds.mean(), height=0.62, color=COLOURS[0], alpha=0.55)
+        axes.plot(seeds, np.full(len(seeds), row), "o", color="black", markersize=4, clip_on=False)
+    axes.set_yticks(range(len(samples)), list(samples))
+    axes.invert_yaxis()
+    axes.set_xlabel(label)
+    for (name, value), dash in zip((lines or {}).items(), cycle(DASHES[1:]), strict=False):
+        axes.axvline(value, color=COLOURS[1], linestyle=dash, linewidth=1.4, label=name)
+    if lines:
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(lines))
+    return figure
+
+
+def picture_rows(rows: Mapping[str, ArrayLike], columns: int = 8) -> Figure:
+    """Pictures in named rows: `rows` maps a name to uint8 [N, H, W, 3] or [N, H, W], of which `columns` are shown."""
+    arrays = {name: np.asarray(images)[:columns] for name, images in rows.items()}
+    columns = max(len(images) for images in arrays.values())
+    figure = Figure(
+        figsize=(WIDTH, WIDTH * 0.85 * len(rows) / columns),
+        layout=ConstrainedLayoutEngine(w_pad=0.01, h_pad=0.01, wspace=0.01, hspace=0.01),
+    )
+    grid: NDArray[Any] = figure.subplots(len(rows), columns, squeeze=False)
+    for line, (name, images) in zip(grid, arrays.items(), strict=True):
+        for axes in line:
+            axes.set_axis_off()
+        for axes, image in zip(line, images, strict=False):
+            axes.imshow(enlarge(image), cmap="gray", vmin=0, vmax=255, interpolation="none")
+        line[0].text(-0.08, 0.5, name, transform=line[0].transAxes, ha="right", va="center", fontsize=9)
+    return figure
+
+
+def enlarge(image: NDArray[Any], least: int = 192) -> NDArray[Any]:
+    """The image [H, W] or [H, W, 3] with every pixel repeated, so that it has at least `least` pixels a side."""
+    times = -(-least // image.shape[0])
+    return np.repeat(np.repeat(image, times, 0), times, 1)
+
+
+def colour_pairs(first: ArrayLike, second: ArrayLike, labels: Sequence[str]) -> Figure:
+    """Pairs of colours, uint8 [N, 3] each, one patch touching the other, with a label of two or three lines below."""
+    pairs = list(zip(np.asarray(first) / 255, np.asarray(second) / 255, labels, strict=True))
+    figure = Figure(figsize=(WIDTH, 1.75), layout="constrained")
+    for axes, (one, other, label) in zip(figure.subplots(1, len(pairs), squeeze=False)[0], pairs, strict=True):
+        axes.add_patch(Rectangle((0, 0), 0.5, 1, color=one))
+        axes.add_patch(Rectangle((0.5, 0), 0.5, 1, color=other))
+        axes.set_axis_off()
+        axes.set_title(label, fontsize=9, y=-0.45)
+    return figure
+
+
+def architecture(layers: Sequence[Layer]) -> Figure:
+    """A network as boxes from left to right: as high as its pictures, as wide as its channels; arcs are long skips.
+
+    `layers` are rows of `models.layer_table`. Batch norm and ReLU change no shape and are left out.
+    """
+    shown = [layer for layer in layers if layer.kind not in ("BatchNorm2d", "ReLU", "Identity")]
+    figure = Figure(figsize=(WIDTH, 3.0), layout="constrained")
+    axes = figure.add_subplot()
+    left = 0.0
+    centres: dict[str, tuple[float, float]] = {}
+    for layer in shown:
+        channels, height = layer.output_shape[0], layer.output_shape[1]
+        high, wide = 0.35 + 0.75 * np.log2(height), 0.25 + 0.22 * np.log2(1 + channels)
+        box = Rectangle((left, -high / 2), wide, high, facecolor=KINDS.get(layer.kind, GREY), alpha=0.75)
+        axes.add_patch(box)
+        axes.text(left + wide / 2, high / 2 + 0.1, str(channels), ha="center", va="bottom", fontsize=8)
+        axes.text(left + wide / 2, -high / 2 - 0.15, f"{height}²", ha="center", va="top", fontsize=7, color=GREY)
+        centres[layer.name] = (left + wide / 2, high / 2)
+        left += wide + 0.22
+    _skips(axes, layers, shown, centres)
+    kinds = [kind for kind in KINDS if any(layer.kind == kind for layer in shown)]
+    handles = [Rectangle((0, 0), 1, 1, facecolor=KINDS[kind], alpha=0.75, label=kind) for kind in kinds]
+    axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=len(handles))
+    axes.set(xlim=(-0.2, left), ylim=(-2.9, 4.4 if any(layer.kind == "Concatenate" for layer in shown) else 3.0))
+    axes.set_axis_off()
+    return figure
+
+
+def _skips(
+    axes: Axes, layers: Sequence[Layer], shown: Sequence[Layer], centres: Mapping[str, tuple[float, float]]
+) -> None:
+    """An arc to each joining layer from the layer, drawn or not, whose output it reads from afar."""
+    order = [layer.name for layer in layers]
+    drawn = {layer.name for layer in shown}
+    for layer in shown:
+        if layer.kind != "Concatenate":
+            continue
+        for source in layer.inputs:
+            before = [name for name in order[: order.index(source) + 1] if name in drawn] if source in order else []
+            if before and order.index(layer.name) - order.index(source) > 4:
+                ends = centres[before[-1]], centres[layer.name]
+                arc = FancyArrowPatch(*((x, y + 0.45) for x, y in ends), connectionstyle="arc3,rad=-0.22",
+                                      arrowstyle="->", mutation_scale=9, color=GREY, linewidth=1)  # fmt: skip
+                axes.add_patch(arc)
+
+
+def _across(axes: Axes, lines: Mapping[str, float]) -> None:
+    for (name, value), dash in zip(lines.items(), cycle(DASHES[1:]), strict=False):
+        axes.axhline(value, color=GREY, linestyle=dash, linewidth=1.3, label=name)
