@@ -114,24 +114,28 @@ def build(project: Project, book: Plan, states: dict[str, plan.State], *, pdf: b
     if made.get("digest") == digest and (made["pdf"] or not pdf) and (html / "index.html").is_file():
         return "nothing has changed"
     marker.unlink(missing_ok=True)
-    problems = sphinx(source, html, "html")
-    if problems:
-        raise BookError(problems)
+    whole = all(state.name == "ok" for state in states.values())
+    _stop_at(sphinx(source, html, "html"), whole)
     _add_start_page(project, html)
     if pdf:
         from benchbook.pdf import make_pdf
 
         single = project.build / "singlehtml"
-        problems = sphinx(source, single, "singlehtml")
-        if problems:
-            raise BookError(problems)
+        _stop_at(sphinx(source, single, "singlehtml"), whole)
         make_pdf(single, document, settings(project, book))
     marker.write_text(json.dumps({"digest": digest, "pdf": pdf}))
     return f"{html / 'index.html'}" + (f" and {document}" if pdf else "")
 
 
-def sphinx(source: Path, target: Path, builder: str) -> str:
-    """Runs a Sphinx builder over the source; returns its warnings, which are errors here, '' where there are none."""
+def _stop_at(problems: list[str], whole: bool) -> None:
+    """Raises BookError for Sphinx's problems, but for figures that are missing because their run is, which is told."""
+    serious = [line for line in problems if whole or not re.search(r"undefined label|cross reference", line)]
+    if serious:
+        raise BookError("\n".join(serious))
+
+
+def sphinx(source: Path, target: Path, builder: str) -> list[str]:
+    """Runs a Sphinx builder over the source; returns its warnings, a line each, which are errors here."""
     from jupyter_book.config import get_final_config
     from sphinx.application import Sphinx
     from sphinx.util.docutils import docutils_namespace, patch_docutils
@@ -157,7 +161,7 @@ def sphinx(source: Path, target: Path, builder: str) -> str:
     if problems:
         # Pages with errors would count as read in the next build, and their errors would be forgotten.
         shutil.rmtree(doctrees, ignore_errors=True)
-    return "\n".join(problems)
+    return problems
 
 
 def settings(project: Project, book: Plan) -> dict[str, Any]:

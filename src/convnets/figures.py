@@ -6,8 +6,8 @@ print in black and white tells them apart too. Pictures are enlarged by whole pi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import cycle
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle, groupby
 from typing import Any, Protocol
 
 import matplotlib as mpl
@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import FancyArrowPatch, Rectangle
+from matplotlib.path import Path
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import ArrayLike, NDArray
 
@@ -33,12 +34,15 @@ KINDS = {
     "Concatenate": "#CC79A7",
 }
 
+Box = tuple[float, float, float]  # left, width, height
+
 
 class Layer(Protocol):
     """What `architecture` reads of a row of `models.layer_table`."""
 
     name: str
     kind: str
+    kernel: tuple[int, ...] | None
     output_shape: tuple[int, ...]
     inputs: tuple[str, ...]
 
@@ -88,6 +92,8 @@ def training_curves(
                       linewidth=1.8 if thick else 1.1, marker=marker, markersize=3)  # fmt: skip
             if thick and len(seeds) > 1:
                 axes.fill_between(epochs, seeds.min(0), seeds.max(0), color=colour, alpha=0.18, linewidth=0)
+    if len(curves) > 1:
+        axes.plot([], [], color=GREY, linestyle=":", linewidth=1.1, label="the same, training")
     _across(axes, lines or {})
     axes.set(xlabel="epoch", ylabel=label)
     if log:
@@ -95,7 +101,7 @@ def training_curves(
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     axes.legend(loc="upper right")
     return figure
 
@@ -150,54 +156,85 @@ def colour_pairs(first: ArrayLike, second: ArrayLike, labels: Sequence[str]) -> 
         axes.add_patch(Rectangle((0, 0), 0.5, 1, color=one))
         axes.add_patch(Rectangle((0.5, 0), 0.5, 1, color=other))
         axes.set_axis_off()
-        axes.set_title(label, fontsize=9, y=-0.45)
+        axes.text(0.5, -0.06, label, ha="center", va="top", fontsize=9)
     return figure
 
 
 def architecture(layers: Sequence[Layer]) -> Figure:
-    """A network as boxes from left to right: as high as its pictures, as wide as its channels; arcs are long skips.
+    """A network as boxes from left to right, named by block; arcs are connections that skip layers.
 
-    `layers` are rows of `models.layer_table`. Batch norm and ReLU change no shape and are left out.
+    A box is as high as its pictures and as wide as its channels, on logarithmic scales; above it stands the number of
+    channels, below it the height of the pictures, inside the filter's size. `layers` are rows of `models.layer_table`.
+    Batch norm and ReLU change no shape and are left out.
     """
-    shown = [layer for layer in layers if layer.kind not in ("BatchNorm2d", "ReLU", "Identity")]
+    shown = [layer for layer in layers if layer.kind not in ("BatchNorm2d", "ReLU", "Dropout2d", "Identity")]
+    boxes, blocks = _places(shown)
+    right = max(left + wide for left, wide, _ in boxes.values())
+    low = -max(high for _, _, high in boxes.values()) / 2
+    small = 8 * min(1, 14 / right)
     figure = Figure(figsize=(WIDTH, 3.0), layout="constrained")
     axes = figure.add_subplot()
-    left = 0.0
-    centres: dict[str, tuple[float, float]] = {}
-    for layer in shown:
-        channels, height = layer.output_shape[0], layer.output_shape[1]
-        high, wide = 0.35 + 0.75 * np.log2(height), 0.25 + 0.22 * np.log2(1 + channels)
-        box = Rectangle((left, -high / 2), wide, high, facecolor=KINDS.get(layer.kind, GREY), alpha=0.75)
-        axes.add_patch(box)
-        axes.text(left + wide / 2, high / 2 + 0.1, str(channels), ha="center", va="bottom", fontsize=8)
-        axes.text(left + wide / 2, -high / 2 - 0.15, f"{height}²", ha="center", va="top", fontsize=7, color=GREY)
-        centres[layer.name] = (left + wide / 2, high / 2)
-        left += wide + 0.22
-    _skips(axes, layers, shown, centres)
+    for layer, (left, wide, high) in zip(shown, boxes.values(), strict=True):
+        colour = KINDS.get(layer.kind, GREY)
+        axes.add_patch(Rectangle((left, -high / 2), wide, high, facecolor=colour, edgecolor="white", linewidth=1))
+        at = left + wide / 2
+        axes.text(at, high / 2 + 0.12, str(layer.output_shape[0]), ha="center", va="bottom", fontsize=small)
+        axes.text(at, -high / 2 - 0.15, str(layer.output_shape[1]), ha="center", va="top", fontsize=small, color=GREY)
+        size = "×".join(map(str, layer.kernel or ()))
+        axes.text(at, 0, size, ha="center", va="center", rotation=90, fontsize=small, color="white")
+    for name, (left, wide) in blocks.items():
+        axes.plot([left, left + wide], [low - 0.75] * 2, color=GREY, linewidth=0.8)
+        axes.text(left + wide / 2, low - 0.9, name, ha="center", va="top", fontsize=small)
+    top = max([_skip(axes, *ends) for ends in _skips(layers, boxes)], default=-low + 0.6)
     kinds = [kind for kind in KINDS if any(layer.kind == kind for layer in shown)]
-    handles = [Rectangle((0, 0), 1, 1, facecolor=KINDS[kind], alpha=0.75, label=kind) for kind in kinds]
-    axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=len(handles))
-    axes.set(xlim=(-0.2, left), ylim=(-2.9, 4.4 if any(layer.kind == "Concatenate" for layer in shown) else 3.0))
+    handles = [Rectangle((0, 0), 1, 1, facecolor=KINDS[kind], label=kind) for kind in kinds]
+    axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=len(handles))
+    axes.set(xlim=(-0.1, right + 0.1), ylim=(low - 1.5, top))
     axes.set_axis_off()
     return figure
 
 
-def _skips(
-    axes: Axes, layers: Sequence[Layer], shown: Sequence[Layer], centres: Mapping[str, tuple[float, float]]
-) -> None:
-    """An arc to each joining layer from the layer, drawn or not, whose output it reads from afar."""
-    order = [layer.name for layer in layers]
-    drawn = {layer.name for layer in shown}
-    for layer in shown:
-        if layer.kind != "Concatenate":
-            continue
+def _places(layers: Sequence[Layer]) -> tuple[dict[str, Box], dict[str, tuple[float, float]]]:
+    """(left, width, height) of each layer's box, and (left, width) of each block of several layers or with filters."""
+    boxes: dict[str, Box] = {}
+    blocks: dict[str, tuple[float, float]] = {}
+    left = 0.0
+    for block, members in groupby(layers, lambda layer: layer.name.split(".")[0]):
+        together = list(members)
+        sizes = [(0.3 + 0.16 * np.log2(layer.output_shape[0]), 0.4 + 0.75 * np.log2(layer.output_shape[1]))
+                 for layer in together]  # fmt: skip
+        width = sum(wide for wide, _ in sizes)
+        named = any(layer.kind not in ("MaxPool2d", "Upsample", "Concatenate") for layer in together)
+        space = max(width, 0.165 * len(block)) if named else width  # so that no two names overlap
+        at = left + (space - width) / 2
+        for layer, (wide, high) in zip(together, sizes, strict=True):
+            boxes[layer.name] = at, wide, high
+            at += wide
+        if named:
+            blocks[block] = left, space
+        left += space + 0.2
+    return boxes, blocks
+
+
+def _skips(layers: Sequence[Layer], boxes: Mapping[str, Box]) -> Iterator[tuple[Box, Box]]:
+    """The boxes at both ends of each connection that comes from further back than the layer before."""
+    drawn: dict[str, str] = {}  # what stands in the figure for a layer: itself, or the last one drawn before it
+    for before, layer in zip([None, *layers], layers, strict=False):
+        drawn[layer.name] = layer.name if layer.name in boxes or before is None else drawn[before.name]
         for source in layer.inputs:
-            before = [name for name in order[: order.index(source) + 1] if name in drawn] if source in order else []
-            if before and order.index(layer.name) - order.index(source) > 4:
-                ends = centres[before[-1]], centres[layer.name]
-                arc = FancyArrowPatch(*((x, y + 0.45) for x, y in ends), connectionstyle="arc3,rad=-0.22",
-                                      arrowstyle="->", mutation_scale=9, color=GREY, linewidth=1)  # fmt: skip
-                axes.add_patch(arc)
+            if before is not None and source != before.name:
+                yield boxes[drawn[source]], boxes[drawn[layer.name]]
+
+
+def _skip(axes: Axes, first: Box, last: Box) -> float:
+    """Draws an arc from one box to another, and returns how high it reaches."""
+    (start, end), (foot, head) = zip(
+        *((left + wide / 2, high / 2 + 0.6) for left, wide, high in (first, last)), strict=True
+    )
+    peak = float(max(foot, head) + 0.4 + 0.16 * (end - start))
+    arc = Path([(start, foot), (start, peak), (end, peak), (end, head)], [Path.MOVETO] + 3 * [Path.CURVE4])
+    axes.add_patch(FancyArrowPatch(path=arc, arrowstyle="->", mutation_scale=9, color=GREY, linewidth=1))
+    return peak
 
 
 def _across(axes: Axes, lines: Mapping[str, float]) -> None:

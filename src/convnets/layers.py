@@ -79,5 +79,5 @@ def _draw(fan_in: int, *shape: int) -> nn.Parameter:
 
 def _same_padding(kernel_size: int) -> int:
     if kernel_size % 2 == 0:
-        raise ValueError(f"kernel_size is {kernel_size}: give padding, since only odd kernels can keep the image's size")
+        raise ValueError(f"kernel_size is {kernel_size}: give padding, since only odd kernels keep the image's size")
     return kernel_size // 2

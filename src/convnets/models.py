@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from convnets.layers import Concatenate
@@ -52,10 +53,12 @@ class RegressionCNN(nn.Module):
 class ResidualColouriser(nn.Module):
     """Grey images to RGB images: a U-Net (Ronneberger et al. 2015) that learns what a lookup table leaves open.
 
-    Float [N, 1, H, W] to [N, 3, H, W], of any size. `table` float [256, 3] holds the mean colour of each
-    grey level. Because the grey of a picture is the mean of its R, G and B, only chroma (three channels of mean 0) is
-    to be found: the table's plus the U-Net's. Its last layer starts at zero, so training starts at the table.
+    Float [N, 1, H, W] to [N, 3, H, W], of any size. `table` float [256, 3] holds the mean colour of each grey level.
+    Because the grey of a picture is the mean of its R, G and B, only chroma (three channels of mean 0) is to be found:
+    the table's plus the U-Net's. Its last layer starts at zero, so training starts at the table.
     """
+
+    table: Tensor
 
     def __init__(self, table: Tensor, num_filters: int = 16) -> None:
         super().__init__()
@@ -66,8 +69,8 @@ class ResidualColouriser(nn.Module):
         self.upconv2 = _block(6 * num_filters, 2 * num_filters)
         self.upconv1 = _block(3 * num_filters, num_filters)
         self.finalconv = nn.Conv2d(num_filters, 3, 3, padding=1)
-        nn.init.zeros_(self.finalconv.weight)
-        nn.init.zeros_(self.finalconv.bias)
+        for parameter in self.finalconv.parameters():
+            nn.init.zeros_(parameter)
         self.pool = nn.MaxPool2d(2, ceil_mode=True)  # an odd row is kept, and what is too much cropped at the joins
         self.enlarge = nn.Upsample(scale_factor=2)
         self.join = Concatenate()
@@ -80,7 +83,7 @@ class ResidualColouriser(nn.Module):
         up2 = self.upconv2(self.join(self.enlarge(bottom), down2))
         up1 = self.upconv1(self.join(self.enlarge(up2), down1))
         levels = (grey[:, 0] * 256 + 0.1).long()  # whole levels: greys are thirds, of which float32 may fall short
-        colour = self.table[levels.clamp(0, 255)].permute(0, 3, 1, 2) + self.finalconv(up1)
+        colour: Tensor = self.table[levels.clamp(0, 255)].permute(0, 3, 1, 2) + self.finalconv(up1)
         return grey + colour - colour.mean(1, keepdim=True)
 
 
@@ -112,19 +115,19 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
-    if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return load_file(path)
-    if path.suffix in {".pt", ".pth", ".pkl"}:
-        try:
-            return torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:
-            raise ValueError(f"{path} holds more than plain tensors and was not opened: store them as .npz") from error
-    raise ValueError(f"{path} is no file of weights: use .npz, .safetensors, .pt, .pth or .pkl")
+    if path.suffix not in {".npz", ".safetensors", ".pt", ".pth", ".pkl"}:
+        raise ValueError(f"{path} is no file of weights: use .npz, .safetensors, .pt, .pth or .pkl")
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        return {name: tensor.detach() for name, tensor in torch.load(path, "cpu", weights_only=True).items()}
+    except OSError:
+        raise
+    except Exception as error:  # each format has its own errors for what is damaged, or would run code
+        raise ValueError(f"{path} is damaged or holds more than named tensors: store them as .npz") from error
 
 
 @dataclass(frozen=True)
@@ -141,11 +144,11 @@ class Layer:
 
 
 def layer_table(model: nn.Module, input_shape: tuple[int, ...]) -> list[Layer]:
-    """The layers of `model` in the order in which they run on one input of `input_shape`, (channels, height, width)."""
+    """The layers of `model` as they run on one input of `input_shape`, (channels, height, width), which is row one."""
     image = torch.zeros(1, *input_shape, device=next(model.parameters()).device)
     names = {id(image): "input"}
     kept = [image]  # a tensor that is gone could pass its id on to another
-    rows: list[Layer] = []
+    rows = [Layer("input", "Input", None, None, input_shape, 0, ())]
 
     def record(name: str, module: nn.Module, arguments: tuple[Any, ...], output: Tensor) -> None:
         calls = sum(row.name.split(":")[0] == name for row in rows)
@@ -170,8 +173,9 @@ def layer_table(model: nn.Module, input_shape: tuple[int, ...]) -> list[Layer]:
 
 def _row(name: str, module: nn.Module, output_shape: tuple[int, ...], inputs: tuple[str, ...]) -> Layer:
     weight = getattr(module, "weight", None)
-    convolves = isinstance(weight, Tensor) and weight.ndim == 4
-    size = tuple(weight.shape[2:]) if convolves else getattr(module, "kernel_size", None)
+    size = getattr(module, "kernel_size", None)
+    if convolves := isinstance(weight, Tensor) and weight.ndim == 4:
+        size = tuple(weight.shape[2:])
     return Layer(
         name=name,
         kind=type(module).__name__,

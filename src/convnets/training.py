@@ -57,8 +57,8 @@ def choose_precision(device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:  # an older PyTorch cannot tell what the processor offers
-        capabilities = getattr(torch.cpu, "get_capabilities", dict)()
-        fast = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
+        offered: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+        fast = offered.get("avx512_bf16", False) or offered.get("amx_bf16", False)
     return torch.bfloat16 if fast else torch.float32
 
 
@@ -204,7 +204,8 @@ def predict(
 def _forward(model: nn.Module, batch: Tensor, precision: torch.dtype) -> Tensor:
     """Float32 outputs, the convolutions inside computed in `precision`: losses need the digits, convolutions do not."""
     with torch.autocast(batch.device.type, precision, enabled=precision != torch.float32):
-        return model(batch).float()
+        outputs: Tensor = model(batch)
+    return outputs.float()
 
 
 def _finite(training_loss: float, epoch: int, learning_rate: float) -> float:

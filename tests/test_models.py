@@ -1,0 +1,174 @@
+"""The networks: shapes, weights counted by hand, stored weights, and the table of layers."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch.nn import functional as F
+
+from convnets import colour, data
+from convnets.models import RegressionCNN, ResidualColouriser, layer_table, load_weights, markdown_table
+from convnets.training import evaluate
+
+
+def grey_table() -> torch.Tensor:
+    return (torch.arange(256.0) / 256)[:, None].expand(256, 3).contiguous()
+
+
+@pytest.mark.parametrize("pool_first", [True, False])
+@pytest.mark.parametrize(("extra_layers", "num_filters", "kernel_size"), [(-1, 8, 3), (0, 8, 5), (2, 4, 3)])
+def test_regression_cnn_has_the_weights_counted_by_hand(pool_first, extra_layers, num_filters, kernel_size):
+    """A convolution i to o has k^2 i o weights and o biases, a batch norm 2 o; pooling changes none of it."""
+    model = RegressionCNN(kernel_size, num_filters, pool_first, extra_layers)
+    middle = [(2 * num_filters, 2 * num_filters)] * (1 + extra_layers)
+    narrow, wide = num_filters, 2 * num_filters
+    blocks = [(1, narrow), (narrow, wide), *middle, (wide, narrow), (narrow, 3)]
+    expected = sum(kernel_size**2 * i * o + 3 * o for i, o in blocks) + kernel_size**2 * 9 + 3
+    assert sum(parameter.numel() for parameter in model.parameters()) == expected
+    assert model(torch.rand(2, 1, 16, 24)).shape == (2, 3, 16, 24)
+
+
+@pytest.mark.parametrize(
+    ("pool_first", "order"),
+    [(True, ["Conv2d", "MaxPool2d", "BatchNorm2d", "ReLU"]), (False, ["Conv2d", "BatchNorm2d", "ReLU", "MaxPool2d"])],
+)
+def test_pool_first_sets_the_order_in_a_block(pool_first, order):
+    """2018 pooled before batch norm and ReLU, later courses after."""
+    assert [type(layer).__name__ for layer in RegressionCNN(pool_first=pool_first).downconv1] == order
+
+
+def test_the_assignments_weights_reach_its_error(data_root):
+    """The shipped weights load as they stand and err by 0.00627 on the 1,000 test horses."""
+    path = data_root / "assignment" / "regression_cnn_k3_f32.npz"
+    if not path.exists():
+        pytest.skip(f"no {path}")
+    images = data.load("horses", num_train=100, num_validation=1000, root=data_root).validation_images
+    model = RegressionCNN()
+    load_weights(model, path)
+    score = evaluate(model, colour.grey(colour.to_pixels(images)), images, F.mse_loss, precision=torch.float32)
+    assert score.loss == pytest.approx(0.00627, abs=5e-6)
+    assert score.accuracy is None
+
+
+@pytest.mark.parametrize("size", [(32, 32), (30, 18), (33, 7), (1, 5)])
+def test_the_residual_colouriser_starts_at_the_table(size):
+    """Before training the output is the table's colour, shifted so that its grey is the input's; any size will do."""
+    images = torch.randint(256, (3, *size, 3), dtype=torch.uint8)
+    table, grey = torch.rand(256, 3), colour.grey(colour.to_pixels(images))
+    looked_up = table[colour.grey_levels(images).long()].permute(0, 3, 1, 2)
+    expected = looked_up - looked_up.mean(1, keepdim=True) + grey
+    torch.testing.assert_close(ResidualColouriser(table)(grey), expected)
+
+
+def test_the_residual_colouriser_keeps_the_grey():
+    """Whatever its weights, the mean of R, G and B of the output is the input."""
+    model = ResidualColouriser(torch.rand(256, 3), num_filters=4)
+    torch.nn.init.normal_(model.finalconv.weight)
+    grey = torch.rand(2, 1, 12, 12)
+    torch.testing.assert_close(model(grey).mean(1, keepdim=True), grey)
+
+
+def save_npz(path, state):
+    np.savez(path, **{name: tensor.numpy() for name, tensor in state.items()})
+
+
+@pytest.mark.parametrize(
+    ("name", "save"),
+    [
+        ("w.npz", save_npz),
+        ("w.safetensors", lambda path, state: save_file(state, path)),
+        ("w.pt", lambda path, state: torch.save(state, path)),
+        ("w.pkl", lambda path, state: torch.save(state, path, _use_new_zipfile_serialization=False)),
+    ],
+)
+def test_weights_come_back_from_every_format(tmp_path, name, save):
+    """What was stored is what the other network then holds, in PyTorch's old format, too."""
+    stored, model = RegressionCNN(num_filters=4).state_dict(), RegressionCNN(num_filters=4)
+    save(tmp_path / name, stored)
+    load_weights(model, tmp_path / name)
+    assert all(torch.equal(tensor, stored[key]) for key, tensor in model.state_dict().items())
+
+
+class Trap:
+    """Code that an unpickler would run."""
+
+    def __reduce__(self):
+        return (open, ("sprung", "w"))
+
+
+def test_a_pickle_that_runs_code_is_refused(tmp_path, monkeypatch):
+    """Nothing in a file of weights is executed."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "w.pkl").write_bytes(pickle.dumps({"weight": Trap()}, protocol=2))
+    with pytest.raises(ValueError, match="more than named tensors"):
+        load_weights(RegressionCNN(), tmp_path / "w.pkl")
+    np.savez(tmp_path / "w.npz", weight=np.array([Trap()], dtype=object))
+    with pytest.raises(ValueError, match="more than named tensors"):
+        load_weights(RegressionCNN(), tmp_path / "w.npz")
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize("name", ["w.npz", "w.safetensors", "w.pt"])
+def test_a_damaged_file_is_told_from_an_absent_one(tmp_path, name):
+    """Half a file gives one line with the remedy; no file is an ordinary FileNotFoundError."""
+    with pytest.raises(FileNotFoundError):
+        load_weights(RegressionCNN(), tmp_path / name)
+    (tmp_path / name).write_bytes(b"PK half")
+    with pytest.raises(ValueError, match=f"{name} is damaged"):
+        load_weights(RegressionCNN(), tmp_path / name)
+
+
+def test_weights_that_do_not_fit_are_named(tmp_path):
+    """One line says which file, which network, and the first mismatches; nothing is loaded."""
+    state = RegressionCNN(num_filters=4).state_dict()
+    state["rfconv.0.bias"] = torch.zeros(5)
+    state["stray"] = state.pop("finalconv.bias")
+    save_npz(tmp_path / "w.npz", state)
+    model = RegressionCNN(num_filters=4)
+    before = model.downconv1[0].weight.clone()
+    with pytest.raises(ValueError, match=r"w.npz does not fit RegressionCNN: .*bias is missing.*rfconv") as error:
+        load_weights(model, tmp_path / "w.npz")
+    assert "\n" not in str(error.value)
+    assert torch.equal(model.downconv1[0].weight, before)
+    with pytest.raises(ValueError, match="no file of weights"):
+        load_weights(model, tmp_path / "w.onnx")
+
+
+def test_the_table_says_what_ran():
+    """One row for each layer that ran, with its shape; the weights of all rows are the network's."""
+    model = RegressionCNN(kernel_size=5, num_filters=4).train()
+    rows = layer_table(model, (1, 16, 20))
+    assert [row.name for row in rows][:4] == ["input", "downconv1.0", "downconv1.1", "downconv1.2"]
+    first = rows[1]
+    assert (first.kind, first.kernel, first.filters, first.weights) == ("Conv2d", (5, 5), 4, 104)
+    assert rows[0].output_shape == (1, 16, 20)
+    assert rows[2].output_shape == (4, 8, 10)
+    assert rows[-1].output_shape == (3, 16, 20)
+    assert sum(row.weights for row in rows) == sum(parameter.numel() for parameter in model.parameters())
+    assert [row.inputs for row in rows] == [(), *[(row.name,) for row in rows[:-1]]]
+
+
+def test_the_table_sees_skip_connections_and_leaves_no_trace():
+    """A join names both layers that it reads; a layer used twice has two rows; hooks, mode and statistics stay."""
+    model = ResidualColouriser(grey_table(), num_filters=4).train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    rows = {row.name: row for row in layer_table(model, (1, 32, 32))}
+    assert rows["join"].inputs == ("enlarge", "downconv2.2")
+    assert rows["join:2"].inputs == ("enlarge:2", "downconv1.2")
+    assert rows["join:2"].output_shape == (12, 32, 32)
+    assert model.training
+    assert not any(module._forward_hooks for module in model.modules())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_the_markdown_table_has_a_line_for_each_row_and_the_total():
+    """Header, rule, rows and the sum of the weights."""
+    rows = layer_table(RegressionCNN(num_filters=4), (1, 16, 16))
+    lines = markdown_table(rows).splitlines()
+    assert len(lines) == len(rows) + 3
+    assert lines[3] == "| downconv1.0 | Conv2d | 3×3 | 4 | 4×16×16 | 40 |"
+    assert str(sum(row.weights for row in rows)) in lines[-1]
