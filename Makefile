@@ -21,7 +21,8 @@ test: $(READY)  ## all tests
 	$(BIN)/python -m pytest
 
 check: $(READY)  ## format, lint, types, fast tests
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff format --check --line-length 80 experiments  # the width of a page
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -m "not slow and not browser and not data"

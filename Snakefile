@@ -16,6 +16,7 @@ rule run:
         RUNS + "/{experiment}/{fingerprint}/status.json",
     log:
         str(JOBS / "{experiment}-{fingerprint}.log"),
+    threads: int(config["threads"])  # Snakemake tells the job by OMP_NUM_THREADS and its like
     retries: 1  # only a kernel that died makes a job fail; an exception in a notebook is a result
     shell:
         "{config[python]} -m benchbook.run {input} > {log} 2>&1"

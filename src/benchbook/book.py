@@ -19,6 +19,7 @@ STATE_FILE = "benchbook.json"
 PAGES = ("_config.yml", "_toc.yml")
 SPHINX = {
     "nb_execution_mode": "off",
+    "nb_render_markdown_format": "gfm",  # tables that a notebook prints
     "nitpicky": True,
     "mathjax_path": "tex-svg.js",
     "html_show_search_summary": False,  # it fetches pages, which a browser refuses for file://
@@ -65,7 +66,7 @@ def merged(path: Path, run: Run | None) -> dict[str, Any]:
     if run is not None:
         executed = json.loads((run.folder / EXECUTED).read_text(encoding="utf-8"))
         outputs = [
-            ([_readable(output) for output in cell["outputs"]], cell.get("execution_count"))
+            (_readable(cell["outputs"]), cell.get("execution_count"))
             for cell in executed["cells"]
             if cell["cell_type"] == "code" and "injected-parameters" not in experiments.tags(cell)
         ]
@@ -75,10 +76,21 @@ def merged(path: Path, run: Run | None) -> dict[str, Any]:
     return notebook
 
 
-def _readable(output: dict[str, Any]) -> dict[str, Any]:
-    """An output without the records, which are for results.json and have a plain text beside them."""
-    data = {mime: shown for mime, shown in output.get("data", {}).items() if "vnd.benchbook" not in mime}
-    return {**output, "data": data} if "data" in output else output
+def _readable(outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Outputs without the records, which are for results.json; their texts stand together, a line each."""
+    readable: list[dict[str, Any]] = []
+    lines: list[str] | None = None
+    for output in outputs:
+        data = output.get("data", {})
+        if not any("vnd.benchbook" in mime for mime in data):
+            readable.append(output)
+            lines = None
+            continue
+        if lines is None:
+            lines = []
+            readable.append({"output_type": "stream", "name": "stdout", "text": lines})
+        lines.append("".join(data["text/plain"]) + "\n")
+    return readable
 
 
 def describe(project: Project, book: Plan, states: dict[str, plan.State]) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from benchbook.errors import BookError
 from benchbook.plan import Project, Run
 from benchbook.run import cores, job
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 SNAKEFILE = "Snakefile"
 
 
@@ -60,21 +59,20 @@ def prepare_data(project: Project, runs: list[Run]) -> bool:
 def make(project: Project, runs: list[Run], profile: str, jobs: int | None = None) -> None:
     """Executes the runs, as many at once as there are cores; afterwards each has a status, ok or failed."""
     workers = min(jobs or cores(), len(runs))
-    threads = str(max(1, cores() // workers))
+    threads = max(1, cores() // workers)
     folder = project.build / "schedule"
     shutil.rmtree(project.build / "progress", ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     for run in runs:
         (folder / f"{run.fingerprint}.json").write_text(json.dumps(job(run, profile)))
-    # A caller's own thread settings win over the share of the cores.
-    environment = {**dict.fromkeys(THREAD_VARIABLES, threads), **os.environ}
+    environment = dict(os.environ)
     # Kernels and workers must import the project that is being built, wherever benchbook itself is installed.
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(project.sources), os.environ.get("PYTHONPATH", "")]))
     environment["DATA_ROOT"] = str(project.data_root)
     log = folder / "snakemake.log"
     with log.open("w") as output:
         process = subprocess.Popen(
-            _command(project, runs, folder, workers),
+            _command(project, runs, folder, workers, threads),
             stdout=output,
             stderr=subprocess.STDOUT,
             env=environment,
@@ -91,12 +89,12 @@ def make(project: Project, runs: list[Run], profile: str, jobs: int | None = Non
             )
 
 
-def _command(project: Project, runs: list[Run], folder: Path, workers: int) -> list[str]:
+def _command(project: Project, runs: list[Run], folder: Path, workers: int, threads: int) -> list[str]:
     targets = [str(run.folder / "status.json") for run in runs]
-    settings = [f"jobs={folder}", f"runs={project.runs}", f"python={sys.executable}"]
+    settings = [f"jobs={folder}", f"runs={project.runs}", f"python={sys.executable}", f"threads={threads}"]
     return [
         *(sys.executable, "-m", "snakemake", "--snakefile", str(project.root / SNAKEFILE)),
-        *("--directory", str(folder), "--cores", str(workers), "--keep-going", "--quiet", "all"),
+        *("--directory", str(folder), "--cores", str(workers * threads), "--keep-going", "--quiet", "all"),
         # Our own lock and our own notion of what is missing: Snakemake is told, it does not decide.
         *("--nolock", "--force", "--keep-incomplete", "--rerun-incomplete", "--latency-wait", "0"),
         *("--config", *settings, "--", *targets),
