@@ -185,7 +185,7 @@ def read_status(folder: Path) -> dict[str, Any] | None:
     """The status.json of a run folder; None where there is none that can be read."""
     try:
         status: dict[str, Any] = json.loads((folder / "status.json").read_text(encoding="utf-8"))
-        return status if STATUS_KEYS <= status.keys() else None
+        return status if status.keys() >= STATUS_KEYS else None
     except (OSError, ValueError, AttributeError):
         return None
 
