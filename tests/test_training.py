@@ -63,7 +63,8 @@ def test_fit_takes_the_steps_of_a_plain_loop():
         assert history.training_loss[epoch] == pytest.approx(sum(losses) / 60, rel=1e-4)
         model.eval()
         validation = F.mse_loss(model(held_out), truth.permute(0, 3, 1, 2) / 256).item()
-        assert history.validation_loss[epoch] == pytest.approx(validation, rel=1e-3)
+        # Biases before batch norm walk along rounding errors (see below), and running means lag behind them.
+        assert history.validation_loss[epoch] == pytest.approx(validation, rel=5e-3)
     for name, tensor in model.named_parameters():
         if name.endswith("weight"):  # not biases: batch norm takes them away again, so Adam walks along rounding errors
             torch.testing.assert_close(history.last_state[name], tensor, rtol=1e-3, atol=1e-4)
