@@ -34,7 +34,7 @@ from IPython.display import display as _display
 _files = {{n: getattr(m, "__file__", None) or "" for n, m in list(_sys.modules.items())}}
 _display({{"{mime}": {{
     "modules": sorted(n for n, f in _files.items() if f.startswith({sources!r})),
-    "memory_mb": _resource.getrusage(_resource.RUSAGE_SELF).ru_maxrss // 1024,
+    "memory_mb": _resource.getrusage(_resource.RUSAGE_SELF).ru_maxrss // (2**20 if _sys.platform == "darwin" else 2**10),
 }}}}, raw=True)
 """
 
