@@ -155,6 +155,7 @@ def colour_pairs(first: ArrayLike, second: ArrayLike, labels: Sequence[str]) -> 
     for axes, (one, other, label) in zip(figure.subplots(1, len(pairs), squeeze=False)[0], pairs, strict=True):
         axes.add_patch(Rectangle((0, 0), 0.5, 1, color=one))
         axes.add_patch(Rectangle((0.5, 0), 0.5, 1, color=other))
+        axes.add_patch(Rectangle((0, 0), 1, 1, fill=False, edgecolor=GREY, linewidth=0.5))  # white ends somewhere
         axes.set_axis_off()
         axes.text(0.5, -0.06, label, ha="center", va="top", fontsize=9)
     return figure
