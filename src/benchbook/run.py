@@ -31,10 +31,11 @@ AUDIT = "application/vnd.benchbook.audit+json"
 AUDIT_CELL = """
 import resource as _resource, sys as _sys
 from IPython.display import display as _display
+_unit = 2**20 if _sys.platform == "darwin" else 2**10  # macOS counts bytes, Linux KiB
 _files = {{n: getattr(m, "__file__", None) or "" for n, m in list(_sys.modules.items())}}
 _display({{"{mime}": {{
     "modules": sorted(n for n, f in _files.items() if f.startswith({sources!r})),
-    "memory_mb": _resource.getrusage(_resource.RUSAGE_SELF).ru_maxrss // (2**20 if _sys.platform == "darwin" else 2**10),
+    "memory_mb": _resource.getrusage(_resource.RUSAGE_SELF).ru_maxrss // _unit,
 }}}}, raw=True)
 """
 
