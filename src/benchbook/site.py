@@ -10,7 +10,7 @@ from __future__ import annotations
 import html
 import importlib.metadata
 import json
-from collections.abc import Iterable
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,23 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
-from sphinx.util.nodes import make_refnode
 
 from benchbook.errors import nearest
 from benchbook.fingerprint import hash_text
-from benchbook.record import VERDICTS, claim_sentence, show, show_number
+from benchbook.provenance import (
+    CHAPTERS,
+    badge,
+    chapter_link,
+    duration,
+    provenance,
+    provenance_lines,
+    state_of,
+    table,
+)
+from benchbook.record import VERDICTS, claim_sentence, show
 
 logger = logging.getLogger(__name__)
 
-CHAPTERS = "experiments/"
 STATIC = Path(__file__).parent / "static"
 MATHJAX = ("sphinx-mathjax-offline", "sphinx-mathjax-offline/static/mathjax/tex-svg.js")
 MARKS = {True: "✓", False: "✗", None: "≈"}
@@ -141,17 +149,6 @@ def _placeholder(text: str) -> nodes.Node:
     return nodes.inline("", NOT_YET, classes=["benchbook-missing"], reftitle=f"no run has produced {text} yet")
 
 
-def state_of(env: BuildEnvironment) -> dict[str, Any]:
-    """The state file that the engine wrote beside the source, read once a build."""
-    path = Path(env.srcdir, env.config.benchbook_state)
-    text = path.read_text(encoding="utf-8")
-    held = getattr(env, "benchbook_text", None)
-    if held is None or held[0] != text:
-        env.benchbook_text = (text, json.loads(text))  # type: ignore[attr-defined]
-    state: dict[str, Any] = env.benchbook_text[1]  # type: ignore[attr-defined]
-    return state
-
-
 def use(env: BuildEnvironment, experiment: str) -> None:
     """Notes that the page being read depends on an experiment's results ('*': on all)."""
     used = env.metadata[env.docname].setdefault("benchbook", {})
@@ -204,90 +201,6 @@ def _mark_start_page(app: Sphinx, section: nodes.section) -> None:
             section.insert(1, nodes.container("", text, classes=["benchbook-badge", "benchbook-state-failed"]))
 
 
-def badge(profile: dict[str, Any], entry: dict[str, Any]) -> nodes.Node:
-    """One line on the state of a chapter: profile, state and reason, device, time."""
-    results = entry["results"]
-    words = [f"{profile['title']} profile" + (" (a reduced run)" if profile["reduced"] else "")]
-    words.append(f"{entry['state']}: {entry['reason']}" if entry["reason"] else entry["state"])
-    if results:
-        environment = results["environment"]
-        words += [environment.get("device", ""), environment["machine"], duration(results["seconds"])]
-    states = ["benchbook-badge", f"benchbook-state-{entry['state'].replace(' ', '-')}"]
-    states += ["benchbook-reduced"] if profile["reduced"] else []
-    return nodes.container("", nodes.paragraph("", " · ".join(filter(None, words))), classes=states)
-
-
-def provenance(name: str, entry: dict[str, Any], profile: dict[str, Any]) -> nodes.Node:
-    """How a chapter was made: command, parameters, values and claims with their cells, machine and versions."""
-    changed, results = entry["changed_parameters"], entry["results"]
-    box = nodes.container("", nodes.rubric("", "How this page was made"), classes=["benchbook-provenance"])
-    command = f"benchbook run {name}" + "".join(f" -p {key}={_plain(given)}" for key, given in changed.items())
-    box += nodes.paragraph("", "The command that runs this page again: ", nodes.literal("", command))
-    rows = [
-        [key, f"{_plain(changed.get(key, default))}", "" if key in changed else "default", meaning]
-        for key, (_, default, meaning) in entry["parameters"].items()
-    ]
-    if rows:
-        box += table(["parameter", "value", "", "meaning"], rows)
-    if not results:
-        return box
-    rows = []
-    for kind in ("values", "claims"):
-        for key, record in results[kind].items():
-            text = nodes.inline("", key, ids=[f"{kind}-{name}-{key}"])
-            said = show(record) if kind == "values" else VERDICTS[record["holds"]]
-            rows.append([text, said, samples(record), _cell_link(record["cell"])])
-    if rows:
-        box += table(["value or claim", "in this run", "each seed, or made from", "cell"], rows)
-    box += nodes.paragraph("", " · ".join(f"{key} {text}" for key, text in machine(results)))
-    return box
-
-
-def machine(results: dict[str, Any]) -> list[tuple[str, str]]:
-    """Where and with what a run took place, as pairs of key and text."""
-    environment = results["environment"]
-    facts = {key: environment.get(key) for key in ("device", "precision", "machine", "threads", "system", "commit")}
-    versions = ", ".join(f"{name} {version}" for name, version in environment["packages"].items())
-    facts |= {
-        "memory": f"{environment.get('memory_mb')} MB",
-        "time": duration(results["seconds"]),
-        "versions": versions,
-    }
-    facts["fingerprint"] = results["fingerprint"]
-    return [(key, str(text)) for key, text in facts.items() if text]
-
-
-def samples(record: dict[str, Any]) -> str:
-    """Each seed's result, and what a record was made from."""
-    parts = [", ".join(show_number(x) for x in record["values"])] if "values" in record else []
-    parts += [f"from {', '.join(record['made_from'])}"] if record.get("made_from") else []
-    return "; ".join(parts)
-
-
-def _cell_link(number: int) -> nodes.Node:
-    return nodes.reference("", str(number), refid=f"cell-{number}", internal=True)
-
-
-def chapter_link(env: BuildEnvironment, name: str, title: str, target: str = "") -> nodes.Node:
-    """A link to a chapter, or its title alone where the toc leaves it out."""
-    page = f"{CHAPTERS}{name}"
-    if page not in env.found_docs:
-        return nodes.inline("", title)
-    return nodes.inline("", "", make_refnode(env.app.builder, env.docname, page, target, nodes.Text(title)))
-
-
-def table(titles: list[str], rows: Iterable[list[Any]]) -> nodes.table:
-    """A docutils table of texts and inline nodes."""
-
-    def entry(cell: Any) -> nodes.entry:
-        return nodes.entry("", nodes.paragraph("", "", cell if isinstance(cell, nodes.Node) else nodes.Text(cell)))
-
-    group = nodes.tgroup("", *(nodes.colspec(colwidth=1) for _ in titles), cols=len(titles))
-    group += nodes.thead("", nodes.row("", *(entry(title) for title in titles)))
-    group += nodes.tbody("", *(nodes.row("", *(entry(cell) for cell in row)) for row in rows))
-    return nodes.table("", group, classes=["benchbook-table"])
-
-
 def visit_value(self: Any, node: value) -> None:
     """A button that opens its provenance by the browser's own popover, with no script; a plain link in print."""
     text = html.escape(node.astext())
@@ -308,31 +221,6 @@ def visit_value(self: Any, node: value) -> None:
     raise nodes.SkipNode
 
 
-def provenance_lines(env: BuildEnvironment, node: value) -> list[tuple[str, str]]:
-    """Where a number comes from, as pairs of key and escaped text."""
-    entry = state_of(env)["experiments"][node["experiment"]]
-    results = entry["results"]
-    record = results[node["kind"]][node["name"]]
-    lines = [("experiment", entry["title"]), (node["kind"][:-1], f"{node['name']} (cell {record['cell']})")]
-    if node["kind"] == "claims" and record["relation"]:
-        lines.append(("decided by", f"{show(record['left'])} {record['relation']} {show(record['right'])}"))
-    if record.get("n", 1) > 1:
-        lines.append(("seeds", f"{show(record)} over {record['n']}"))
-    lines.append(("each", samples(record)))
-    lines.append(("parameters", ", ".join(f"{k} = {_plain(v)}" for k, v in entry["changed_parameters"].items())))
-    lines += [*machine(results)[:1], ("machine", results["environment"]["machine"])]
-    lines += [("took", duration(results["seconds"])), ("commit", results["environment"].get("commit", ""))]
-    return [(key, html.escape(text)) for key, text in lines if text]
-
-
-def duration(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
-
-
-def _plain(given: Any) -> str:
-    return ",".join(map(str, given)) if isinstance(given, list) else str(given)
-
-
 def announce(app: Sphinx, config: Any) -> None:
     """Every page of a reduced book says so in a bar above it."""
     path = Path(app.srcdir, config.benchbook_state)
@@ -345,8 +233,6 @@ def announce(app: Sphinx, config: Any) -> None:
 
 def add_static_files(app: Sphinx) -> None:
     """The style sheet, and MathJax's one file from its package, so that the book opens without a network."""
-    import shutil
-
     target = Path(app.outdir, "_static")
     if app.builder.format == "html":
         target.mkdir(parents=True, exist_ok=True)
