@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -41,11 +42,13 @@ def badge(profile: dict[str, Any], entry: dict[str, Any]) -> nodes.Node:
     return nodes.container("", nodes.paragraph("", " · ".join(filter(None, words))), classes=states)
 
 
-def provenance(name: str, entry: dict[str, Any], profile: dict[str, Any]) -> nodes.Node:
+def provenance(name: str, entry: dict[str, Any]) -> nodes.Node:
     """How a chapter was made: command, parameters, values and claims with their cells, machine and versions."""
     changed, results = entry["changed_parameters"], entry["results"]
     box = nodes.container("", nodes.rubric("", "How this page was made"), classes=["benchbook-provenance"])
-    command = f"benchbook run {name}" + "".join(f" -p {key}={plain(given)}" for key, given in changed.items())
+    command = f"benchbook run {name}" + "".join(
+        f" -p {shlex.quote(f'{key}={plain(given)}')}" for key, given in changed.items()
+    )
     box += nodes.paragraph("", "The command that runs this page again: ", nodes.literal("", command))
     rows = [
         [key, f"{plain(changed.get(key, default))}", "" if key in changed else "default", meaning]
@@ -124,8 +127,9 @@ def provenance_lines(env: BuildEnvironment, node: nodes.Element) -> list[tuple[s
         lines.append(("seeds", f"{show(record)} over {record['n']}"))
     lines.append(("each", samples(record)))
     lines.append(("parameters", ", ".join(f"{k} = {plain(v)}" for k, v in entry["changed_parameters"].items())))
-    lines += [*machine(results)[:1], ("machine", results["environment"]["machine"])]
-    lines += [("took", duration(results["seconds"])), ("commit", results["environment"].get("commit", ""))]
+    environment = results["environment"]
+    lines += [("device", environment.get("device", "")), ("machine", environment["machine"])]
+    lines += [("took", duration(results["seconds"])), ("commit", environment.get("commit", ""))]
     return [(key, html.escape(text)) for key, text in lines if text]
 
 

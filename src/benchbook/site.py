@@ -68,17 +68,14 @@ class ClaimRole(SphinxRole):
         experiment, name, record = found
         holds = record["holds"]
         sentence = nodes.inline("", "", classes=["benchbook-claim", f"benchbook-{CLASSES[holds]}"])
-        sentence += self.parse_inline_text(claim_sentence(record))
+        # As text: what a notebook prints is data, never markup.
+        sentence += nodes.Text(claim_sentence(record))
         verdict = f"{MARKS[holds]}\u00a0{VERDICTS[holds]}"
         sentence += [
             nodes.Text(" "),
             value("", verdict, experiment=experiment, name=name, kind="claims", verdict=CLASSES[holds]),
         ]
         return [sentence], []
-
-    def parse_inline_text(self, text: str) -> list[nodes.Node]:
-        """The sentence as text: what a notebook prints is data, never markup."""
-        return [nodes.Text(text)]
 
 
 class Chapters(SphinxDirective):
@@ -189,7 +186,7 @@ def add_states(app: Sphinx, doctree: nodes.document) -> None:
     for number, cell in enumerate(n for n in doctree.findall(nodes.container) if n.get("nb_element") == "cell_code"):
         cell["ids"].append(f"cell-{number + 1}")
     section.insert(1, badge(state_of(env)["profile"], entry))
-    section.append(provenance(name, entry, state_of(env)["profile"]))
+    section.append(provenance(name, entry))
 
 
 def _mark_start_page(app: Sphinx, section: nodes.section) -> None:
