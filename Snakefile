@@ -19,4 +19,4 @@ rule run:
     threads: int(config["threads"])  # Snakemake tells the job by OMP_NUM_THREADS and its like
     retries: 1  # only a kernel that died makes a job fail; an exception in a notebook is a result
     shell:
-        "{config[python]} -m benchbook.run {input} > {log} 2>&1"
+        "{config[python]:q} -m benchbook.run {input:q} > {log:q} 2>&1"

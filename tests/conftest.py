@@ -73,7 +73,7 @@ class Book:
 @pytest.fixture
 def book(tmp_path: Path) -> Book:
     """Two experiments, `double` (which reaches toy.b through toy.a) and `alone`, with prose about both."""
-    made = Book(tmp_path)
+    made = Book(tmp_path / "a book")  # a space, so that no command is put together without quotes
     made.write("_config.yml", "title: Toy\nonly_build_toc_files: true\nsphinx: {extra_extensions: [benchbook.site]}\n")
     made.write(
         "_toc.yml",
@@ -94,16 +94,16 @@ def book(tmp_path: Path) -> Book:
     made.write("src/toy/__init__.py", '"""Toy."""\n')
     made.write("src/toy/a.py", "from toy import b\n\n\ndef double(number):\n    return b.times(number)\n")
     made.write("src/toy/b.py", "def times(number):\n    return 2 * number\n")
-    (tmp_path / "experiments").mkdir()
+    (made.root / "experiments").mkdir()
     write_notebook(
-        tmp_path / "experiments" / "double.ipynb",
+        made.root / "experiments" / "double.ipynb",
         markdown("# Double a number\n\nThe sum $x + x$."),
         code("number: int = 3  # what to double", "rate: float = 0.5  # a rate", tags=("parameters",)),
         code("import benchbook", "from toy.a import double", "twice = benchbook.value('twice', double(number), 's')"),
         code("benchbook.claim('bigger', twice > number, 'Twice, {left}, is more than once, {right}')"),
     )
     write_notebook(
-        tmp_path / "experiments" / "alone.ipynb",
+        made.root / "experiments" / "alone.ipynb",
         markdown("# Stand alone"),
         code("import benchbook", "x = benchbook.value('x', [1.0, 1.5, 2.0])"),
     )
