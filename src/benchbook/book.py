@@ -12,6 +12,7 @@ from typing import Any
 
 from benchbook import experiments, fingerprint, plan
 from benchbook.errors import BookError
+from benchbook.experiments import code_cells
 from benchbook.plan import Plan, Project, Run
 from benchbook.run import EXECUTED
 
@@ -65,13 +66,8 @@ def merged(path: Path, run: Run | None) -> dict[str, Any]:
     outputs: list[Any] = []
     if run is not None:
         executed = json.loads((run.folder / EXECUTED).read_text(encoding="utf-8"))
-        outputs = [
-            (_readable(cell["outputs"]), cell.get("execution_count"))
-            for cell in executed["cells"]
-            if cell["cell_type"] == "code" and "injected-parameters" not in experiments.tags(cell)
-        ]
-    code_cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    for number, cell in enumerate(code_cells):
+        outputs = [(_readable(cell["outputs"]), cell.get("execution_count")) for cell in code_cells(executed)]
+    for number, cell in enumerate(code_cells(notebook)):
         cell["outputs"], cell["execution_count"] = outputs[number] if number < len(outputs) else ([], None)
     return notebook
 

@@ -139,6 +139,11 @@ def tags(cell: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def code_cells(notebook: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The code cells of a notebook, executed or not, without the one that papermill adds for its parameters."""
+    return [c for c in notebook["cells"] if c["cell_type"] == "code" and "injected-parameters" not in tags(c)]
+
+
 def parse_parameters(cell: str, path: Path) -> dict[str, Parameter]:
     """The parameters of a cell of lines `name: type = literal  # meaning`; raises BookError for anything else."""
     try:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchbook import fingerprint
+from benchbook.experiments import code_cells, tags
 from benchbook.plan import Run
 from benchbook.record import CLAIM, ENVIRONMENT, PROGRESS_FILE, RUN_FOLDER, VALUE
 
@@ -105,8 +106,7 @@ def collect(notebook: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
 
 def _outputs(notebook: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Every display of a notebook with the number of its code cell, counted from 1 without the injected cell."""
-    cells = [c for c in notebook["cells"] if c["cell_type"] == "code" and "injected-parameters" not in _tags(c)]
-    for number, cell in enumerate(cells, start=1):
+    for number, cell in enumerate(code_cells(notebook), start=1):
         for output in cell.get("outputs", ()):
             if "data" in output:
                 yield number, output["data"]
@@ -193,9 +193,9 @@ def _take_audit(notebook: dict[str, Any]) -> dict[str, Any]:
     """Removes the audit cell and returns what it found."""
     audit: dict[str, Any] = {}
     for cell in notebook["cells"]:
-        if "benchbook-audit" in _tags(cell):
+        if "benchbook-audit" in tags(cell):
             audit = next((o["data"][AUDIT] for o in cell["outputs"] if AUDIT in o.get("data", {})), {})
-    notebook["cells"] = [cell for cell in notebook["cells"] if "benchbook-audit" not in _tags(cell)]
+    notebook["cells"] = [cell for cell in notebook["cells"] if "benchbook-audit" not in tags(cell)]
     notebook["metadata"].get("papermill", {}).pop("input_path", None)  # temporary paths say nothing to a reader
     notebook["metadata"].get("papermill", {}).pop("output_path", None)
     return audit
@@ -275,11 +275,6 @@ def _write_json(path: Path, content: Any, indent: int | None = None) -> None:
     part = path.with_name(f"{path.name}.part")
     part.write_text(json.dumps(content, indent=indent, ensure_ascii=False) + "\n", encoding="utf-8")
     part.replace(path)
-
-
-def _tags(cell: Mapping[str, Any]) -> list[str]:
-    tags: list[str] = cell.get("metadata", {}).get("tags", [])
-    return tags
 
 
 def main(arguments: list[str]) -> int:
