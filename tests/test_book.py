@@ -31,6 +31,9 @@ def test_a_book_shows_values_claims_and_states(book):
     again = book.run("build")
     assert "nothing has changed" in again.stdout
     assert "running" not in again.stdout
+    (book.root / "_build" / "book.pdf").unlink()
+    assert book.run("build").returncode == 0
+    assert (book.root / "_build" / "book.pdf").is_file()
 
 
 def test_a_change_of_prose_runs_no_notebook(book):

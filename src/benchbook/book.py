@@ -119,7 +119,8 @@ def build(project: Project, book: Plan, states: dict[str, plan.State], *, pdf: b
     html, document, marker = project.build / "html", project.build / "book.pdf", project.build / "site.json"
     digest = _digest(project, source)
     made = json.loads(marker.read_text()) if marker.is_file() else {}
-    if made.get("digest") == digest and (made["pdf"] or not pdf) and (html / "index.html").is_file():
+    wanted = [html / "index.html", *([document] if pdf else [])]
+    if made.get("digest") == digest and (made["pdf"] or not pdf) and all(path.is_file() for path in wanted):
         return "nothing has changed"
     marker.unlink(missing_ok=True)
     whole = all(state.name == "ok" for state in states.values())

@@ -85,7 +85,7 @@ def run_experiment(project: Project, options: argparse.Namespace) -> int:
         _make(project, [plan.plan_run(project, experiment, given)], "", None)
     run = plan.plan_run(project, experiment, given)  # again: data may have been made
     state = plan.state(run)
-    print(f"{run.folder.relative_to(project.root)}: {state.name}{': ' if state.reason else ''}{state.reason}")
+    print(f"{run.folder.relative_to(project.root)}: {state}")
     if state.name == "ok":
         results = json.loads((run.folder / "results.json").read_text(encoding="utf-8"))
         for name, record in results["values"].items():
@@ -113,7 +113,7 @@ def build_book(project: Project, options: argparse.Namespace) -> int:
     print(f"{book.title} book: {done}")
     failed = [(run, states[run.folder]) for run in book.runs if states[run.folder].name != "ok"]
     for run, state in failed:
-        print(f"benchbook: {run.label}: {state.name}{': ' if state.reason else ''}{state.reason}", file=sys.stderr)
+        print(f"benchbook: {run.label}: {state}", file=sys.stderr)
     return 1 if failed else 0
 
 

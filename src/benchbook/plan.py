@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 import tomllib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -103,6 +104,9 @@ class State:
     name: str
     reason: str = ""
 
+    def __str__(self) -> str:
+        return f"{self.name}: {self.reason}" if self.reason else self.name
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -142,13 +146,13 @@ def load(project: Project, profile: str) -> Plan:
     if not isinstance(entries, list):
         raise BookError(f"{path}: 'runs' is a list of entries, each with an experiment")
     runs = tuple(run for entry in entries for run in _runs_of(project, entry, path))
-    folders = [run.folder for run in runs]
+    folders = Counter(run.folder for run in runs)
     for run in runs:
-        if folders.count(run.folder) > 1:
+        if folders[run.folder] > 1:
             raise BookError(f"{path}: the run '{run.label}' stands twice: keep one")
-    shown = [run.experiment.name for run in runs if run.shown]
-    for name in shown:
-        if shown.count(name) > 1:
+    shown = Counter(run.experiment.name for run in runs if run.shown)
+    for name, times in shown.items():
+        if times > 1:
             raise BookError(f"{path}: experiment '{name}' stands in several entries: make them one sweep")
     reduced = bool(content.get("reduced", False))
     return Plan(profile, content.get("title", profile), content.get("note", ""), reduced, runs)

@@ -70,10 +70,9 @@ class ClaimRole(SphinxRole):
         sentence = nodes.inline("", "", classes=["benchbook-claim", f"benchbook-{CLASSES[holds]}"])
         # As text: what a notebook prints is data, never markup.
         sentence += nodes.Text(claim_sentence(record))
-        verdict = f"{MARKS[holds]}\u00a0{VERDICTS[holds]}"
         sentence += [
             nodes.Text(" "),
-            value("", verdict, experiment=experiment, name=name, kind="claims", verdict=CLASSES[holds]),
+            value("", verdict(holds), experiment=experiment, name=name, kind="claims", verdict=CLASSES[holds]),
         ]
         return [sentence], []
 
@@ -110,12 +109,16 @@ class Claims(SphinxDirective):
         rows = []
         for name, entry in state_of(self.env)["experiments"].items():
             for claim, record in entry["results"].get("claims", {}).items():
-                mark = f"{MARKS[record['holds']]}\u00a0{VERDICTS[record['holds']]}"
                 link = chapter_link(self.env, name, entry["title"], f"claims-{name}-{claim}")
-                rows.append((record["holds"] is not False, [mark, claim_sentence(record), link]))
+                rows.append((record["holds"] is not False, [verdict(record["holds"]), claim_sentence(record), link]))
         if not rows:
             return [nodes.paragraph("", "No run has decided a claim yet.")]
         return [table(["in this run", "claim", "chapter"], [row for _, row in sorted(rows, key=lambda r: r[0])])]
+
+
+def verdict(holds: bool | None) -> str:
+    """A claim's verdict as a reader sees it: '✓ holds'."""
+    return f"{MARKS[holds]}\u00a0{VERDICTS[holds]}"
 
 
 def look_up(role: SphinxRole, kind: str) -> tuple[str, str, dict[str, Any]] | None:
