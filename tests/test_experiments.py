@@ -40,20 +40,25 @@ def test_a_notebook_says_its_title_parameters_and_code(experiment):
 @pytest.mark.parametrize(
     ("name", "text", "meant"),
     [
-        ("epochs", "50", 50),
-        ("learning_rate", "1e-2", 0.01),
-        ("learning_rate", "1", 1.0),
-        ("flip", "false", False),
-        ("flip", "True", True),
-        ("dataset", "a'; import os", "a'; import os"),
-        ("widths", "8,16", [8, 16]),
+        ("epochs", "50", [50]),
+        ("epochs", "32,64", [32, 64]),
+        ("learning_rate", "1e-2", [0.01]),
+        ("learning_rate", "1", [1.0]),
+        ("flip", "false", [False]),
+        ("flip", "True,false", [True, False]),
+        ("dataset", "a'; import os", ["a'; import os"]),
+        ("dataset", "scenes,horses", ["scenes", "horses"]),
+        ("dataset", '"a,b"', ["a,b"]),
+        ("widths", "8,16", [[8, 16]]),
+        ("widths", "[8,16],[2]", [[8, 16], [2]]),
+        ("widths", "", [[]]),
     ],
 )
 def test_text_becomes_the_parameters_type(experiment, name, text, meant):
-    """What a command line says is read in the parameter's type: 'false' is false, not a truthy string."""
+    """A command line's text is read in the parameter's type, several values as a sweep: 'false' is false, no string."""
     parsed = experiment.parameter(name).parse(text)
     assert parsed == meant
-    assert type(parsed) is type(meant)
+    assert [type(one) for one in parsed] == [type(one) for one in meant]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from benchbook import fingerprint
 
 def parts(code: list[str], root: Path, **changes):
     settings = {"parameters": {"n": 1}, "data": {}, "needs": {}} | changes
-    return fingerprint.ingredients(code, source_root=root, **settings)
+    return fingerprint.static_ingredients(code, root) | settings
 
 
 def make_package(root: Path, edges: dict[int, list[int]]) -> None:

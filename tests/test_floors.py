@@ -21,12 +21,12 @@ FLOORS = {
         3: {"training", "segmentation"},
     },
     "benchbook": {
-        1: {"errors", "record"},
+        1: {"errors", "record", "artefacts"},
         2: {"experiments", "fingerprint", "formulas"},
         3: {"plan", "mend"},
-        4: {"run", "provenance", "typeset"},
-        5: {"schedule", "site", "pdf"},
-        6: {"book"},
+        4: {"state", "provenance", "typeset"},
+        5: {"run", "changes", "site", "pdf"},
+        6: {"schedule", "reports", "book"},
         7: {"cli"},
     },
 }

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from benchbook import plan
+from benchbook import plan, state
 from benchbook.errors import BookError
 from benchbook.run import job
 
@@ -84,14 +84,15 @@ def test_a_profile_that_is_not_there_is_named(project, name):
 def test_a_run_is_ok_stale_failed_or_not_run(project, book):
     """The states, each with its reason."""
     double, alone = plan.load(project, "quick").runs
-    assert plan.state(double).name == "not run"
+    assert state.state(double).name == "not run"
     pretend(double)
     pretend(alone, "failed", "ValueError: no (cell 1)")
-    assert plan.state(double).name == "ok"
-    assert plan.state(alone) == plan.State("failed", "ValueError: no (cell 1)")
+    assert state.state(double).name == "ok"
+    assert state.state(alone) == state.State("failed", "ValueError: no (cell 1)")
     book.write("src/toy/b.py", "def times(number):\n    return number + number\n")
     edited = plan.load(project, "quick").runs[0]
-    assert plan.state(edited) == plan.State("stale", "changed: src/toy/b.py (notebook → toy.a → toy.b)")
+    reason = "src/toy/b.py (notebook → toy.a → toy.b)"
+    assert state.state(edited) == state.State("stale", f"changed: {reason}", (reason,))
 
 
 def test_a_damaged_run_is_not_ok(project):
@@ -101,10 +102,10 @@ def test_a_damaged_run_is_not_ok(project):
     status = json.loads((run.folder / "status.json").read_text())
     status["files"] = {"results.json": "0" * 64}
     (run.folder / "status.json").write_text(json.dumps(status))
-    assert plan.state(run).name == "not run"
-    assert "results.json" in plan.state(run).reason
+    assert state.state(run).name == "not run"
+    assert "results.json" in state.state(run).reason
     (run.folder / "status.json").write_text('{"state": "o')
-    assert plan.state(run).name == "not run"
+    assert state.state(run).name == "not run"
 
 
 def test_data_files_are_part_of_a_run_that_names_their_data_set(project, book, monkeypatch):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from benchbook.record import Comparison, Value, artefact, claim, show, value
+from benchbook.record import Comparison, Value, claim, curve, show, value
 
 finite = st.floats(-1e6, 1e6).filter(lambda x: x == 0 or abs(x) > 1e-6)
 samples = st.lists(finite, min_size=2, max_size=8)
@@ -98,8 +98,9 @@ def test_a_claim_that_must_hold_raises_when_it_does_not():
         claim("identity", Value([3.0]) <= 2.0, "{left} is at most {right}", must=True)
 
 
-@pytest.mark.parametrize("name", ["../weights.npz", "a/b", ".hidden", "/tmp/x", ""])
-def test_artefacts_stay_in_their_folder(name):
-    """An artefact is a plain file name, never a path."""
-    with pytest.raises(ValueError, match="plain file name"):
-        artefact(name)
+def test_a_curve_is_finite_and_its_seeds_are_equally_long():
+    """Unequal lengths and numbers that are not finite are refused."""
+    with pytest.raises(ValueError, match="make them equal"):
+        curve("loss", [[1.0, 2.0], [1.0]])
+    with pytest.raises(ValueError, match="finite"):
+        curve("loss", [1.0, math.nan])

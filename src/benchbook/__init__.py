@@ -1,5 +1,6 @@
 """Books from executable experiments: what a notebook records while it runs."""
 
-from benchbook.record import Value, artefact, claim, environment, progress, value
+from benchbook.artefacts import artefact, needed
+from benchbook.record import Value, claim, curve, environment, progress, value
 
-__all__ = ["Value", "artefact", "claim", "environment", "progress", "value"]
+__all__ = ["Value", "artefact", "claim", "curve", "environment", "needed", "progress", "value"]

@@ -7,6 +7,7 @@ import io
 import json
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from benchbook.errors import BookError
 from benchbook.experiments import code_cells
 from benchbook.plan import Plan, Project, Run
 from benchbook.run import EXECUTED
+from benchbook.state import State, read_results
 
+PACKAGE = Path(__file__).parent
 STATE_FILE = "benchbook.json"
 PAGES = ("_config.yml", "_toc.yml")
 SPHINX = {
@@ -30,7 +33,7 @@ SPHINX = {
 UNUSED = {"sphinx_thebe"}  # it names a script in the network, twice on the search page
 
 
-def stage(project: Project, book: Plan, states: dict[str, plan.State]) -> Path:
+def stage(project: Project, book: Plan, states: dict[str, State]) -> Path:
     """Lays out the Sphinx source: prose, notebooks with the outputs of their runs, and the state of all of them.
 
     Files are written only where their content changed, so that Sphinx reads only those pages again.
@@ -41,10 +44,10 @@ def stage(project: Project, book: Plan, states: dict[str, plan.State]) -> Path:
         if path.is_file() and not path.name.startswith("."):
             files[path.relative_to(project.root)] = path.read_bytes()
     shown = book.shown()
-    for name in experiments.names(project.root):
+    for name, path in experiments.notebooks(project.root).items():
         published = shown.get(name) if name in states and states[name].name in ("ok", "failed") else None
-        notebook = merged(project.root / "experiments" / f"{name}.ipynb", published)
-        files[Path("experiments", f"{name}.ipynb")] = json.dumps(notebook, ensure_ascii=False).encode()
+        notebook = merged(path, published)
+        files[path.relative_to(project.root)] = json.dumps(notebook, ensure_ascii=False).encode()
     files[Path(STATE_FILE)] = json.dumps(describe(project, book, states), ensure_ascii=False).encode()
     for path in target.rglob("*"):
         if path.is_file() and path.relative_to(target) not in files:
@@ -89,17 +92,18 @@ def _readable(outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return readable
 
 
-def describe(project: Project, book: Plan, states: dict[str, plan.State]) -> dict[str, Any]:
+def describe(project: Project, book: Plan, states: dict[str, State]) -> dict[str, Any]:
     """What the Sphinx extension must know: the profile, and each experiment's state, parameters and results."""
     shown = book.shown()
     entries = {}
-    for name in experiments.names(project.root):
-        experiment = plan.read_experiment(experiments.find(project.root, name))
-        state = states.get(name, plan.State("not run", "this profile does not name it"))
+    for name, path in experiments.notebooks(project.root).items():
+        experiment = plan.read_experiment(path)
+        state = states.get(name, State("not run", "this profile does not name it"))
         run = shown.get(name)
-        results = json.loads((run.folder / "results.json").read_text()) if run and state.name == "ok" else {}
+        results = read_results(run.folder) if run and state.name == "ok" else {}
         entries[name] = {
             "title": experiment.title,
+            "page": path.relative_to(project.root).with_suffix("").as_posix(),
             "state": state.name,
             "reason": state.reason,
             "parameters": {p.name: [p.type, p.default, p.help] for p in experiment.parameters.values()},
@@ -110,19 +114,20 @@ def describe(project: Project, book: Plan, states: dict[str, plan.State]) -> dic
     return {"profile": profile, "experiments": entries}
 
 
-def build(project: Project, book: Plan, states: dict[str, plan.State], *, pdf: bool = True) -> str:
+def build(project: Project, book: Plan, how: Mapping[Path, State], *, pdf: bool = True) -> str:
     """Builds HTML and PDF where anything changed; returns what was done, in words.
 
-    Raises BookError where Sphinx or Typst cannot make the book.
+    how: the state of every run of the plan, by its folder. Raises BookError where Sphinx or Typst cannot make the book.
     """
-    source = stage(project, book, states)
     html, document, marker = project.build / "html", project.build / "book.pdf", project.build / "site.json"
-    digest = _digest(project, source)
+    digest = _digest(project, book, how)
     made = json.loads(marker.read_text()) if marker.is_file() else {}
     wanted = [html / "index.html", *([document] if pdf else [])]
     if made.get("digest") == digest and (made["pdf"] or not pdf) and all(path.is_file() for path in wanted):
         return "nothing has changed"
     marker.unlink(missing_ok=True)
+    states = {name: how[run.folder] for name, run in book.shown().items()}
+    source = stage(project, book, states)
     whole = all(state.name == "ok" for state in states.values())
     _stop_at(sphinx(source, html, "html"), whole)
     _add_start_page(project, html)
@@ -183,11 +188,19 @@ def settings(project: Project, book: Plan) -> dict[str, Any]:
     return {**front, "subtitle": subtitle, **config.get("sphinx", {}).get("config", {}).get("benchbook_front", {})}
 
 
-def _digest(project: Project, source: Path) -> str:
-    """The digest of all that decides the site: its source, this engine, and the Sphinx that renders it."""
-    engine = fingerprint.hash_tree(Path(__file__).parent)
+def _digest(project: Project, book: Plan, how: Mapping[Path, State]) -> str:
+    """The digest of all that decides the site: prose, notebooks, runs, this engine, and the Sphinx that renders it."""
+    prose = [project.root / name for name in PAGES] + sorted((project.root / "book").rglob("*"))
+    files = [*prose, *experiments.notebooks(project.root).values(), *sorted(project.runs.glob("*/*/status.json"))]
+    engine = [*sorted(PACKAGE.glob("*.py")), *sorted((PACKAGE / "static").iterdir())]
     versions = [importlib.metadata.version(name) for name in ("sphinx", "jupyter-book", "myst-nb", "sphinx-book-theme")]
-    return fingerprint.hash_text(" ".join([fingerprint.hash_tree(source), engine, *versions]))
+    parts = [
+        *(f"{path} {fingerprint.hash_file(path)}" for path in [*files, *engine] if path.is_file()),
+        *(f"{run.folder} {run.shown} {how[run.folder]}" for run in book.runs),
+        *versions,
+        f"{book.name} {book.title} {book.note} {book.reduced}",
+    ]
+    return fingerprint.hash_text("\n".join(parts))
 
 
 def _add_start_page(project: Project, html: Path) -> None:

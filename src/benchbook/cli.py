@@ -1,18 +1,22 @@
-"""The command line: list, run, build, status, serve."""
+"""The command line."""
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchbook import experiments, plan
 from benchbook.errors import BookError
-from benchbook.plan import Project, Run
+from benchbook.experiments import Experiment
+from benchbook.plan import Plan, Project, Run
 from benchbook.record import VERDICTS, claim_sentence, show
+from benchbook.state import State, read_results, states
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,50 +32,105 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("benchbook: stopped; what had finished is kept", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # `benchbook status | head`
+        sys.stderr.close()
+        return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="benchbook", description="Books from executable experiments.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def add(name: str, function: object, text: str) -> argparse.ArgumentParser:
+    def add(
+        name: str, function: object, text: str, *, json: bool = False, profile: bool = True
+    ) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)
         command.set_defaults(command=function)
+        if json:
+            command.add_argument("--json", action="store_true", help="as JSON, for programs")
+        if profile:
+            command.add_argument("--profile", default="quick", help="a file of profiles/ (default: quick)")
         return command
 
-    add("list", list_experiments, "the experiments with their parameters, defaults and meanings")
+    add(
+        "list",
+        list_experiments,
+        "the experiments with their parameters, defaults and meanings",
+        json=True,
+        profile=False,
+    )
 
     run = add("run", run_experiment, "run one experiment with parameters of your own")
     run.add_argument("experiment", help="the notebook's name, as `benchbook list` shows it")
-    run.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="may be repeated")
+    text = "may be repeated; several values, NAME=1,2,3, make a sweep"
+    run.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help=text)
+    run.add_argument("--seeds", type=int, metavar="N", help="repeat with N values of the parameter `seed`")
+    run.add_argument("--jobs", type=int, metavar="N", help="runs at once (default: one for each core)")
 
     build = add("build", build_book, "run what is missing, then make the HTML and the PDF")
     build.add_argument("--jobs", type=int, metavar="N", help="runs at once (default: one for each core)")
     build.add_argument("--no-run", action="store_true", help="make the book from the runs that are there")
     build.add_argument("--no-pdf", action="store_true", help="make only the HTML")
 
-    status = add("status", show_status, "how each run of the profile stands, and why")
-    serve = add("serve", serve_book, "show the built book in a browser, on a free port")
+    add("status", show_status, "how each run of the profile stands, and why", json=True)
+    for name, function, text in (
+        ("why", show_why, "everything in which stale runs differ from what they replace"),
+        ("log", show_log, "what runs printed outside their notebooks, and the traceback of a failed one"),
+    ):
+        command = add(name, function, text, json=True)
+        command.add_argument("run", help="an experiment's name, or the first digits of a fingerprint")
+    changes = add("changes", show_changes, "the sentences whose numbers or claims moved since the last look", json=True)
+    changes.add_argument("--keep", action="store_true", help="do not count this as a look")
+    prune = add("prune", prune_runs, "remove the runs that no profile names", json=True, profile=False)
+    prune.add_argument("--yes", action="store_true", help="do not ask")
+    serve = add("serve", serve_book, "show the built book in a browser, on a free port", profile=False)
     serve.add_argument("--port", type=int, default=0, metavar="N", help="default: any free one")
-    for command in (build, status):
-        command.add_argument("--profile", default="quick", help="a file of profiles/ (default: quick)")
     return parser
 
 
 def list_experiments(project: Project, options: argparse.Namespace) -> int:
     """Prints the experiments with their parameters."""
-    for name in experiments.names(project.root):
-        experiment = plan.read_experiment(experiments.find(project.root, name))
-        print(f"{name}: {experiment.title}")
+    known = [plan.read_experiment(path) for path in experiments.notebooks(project.root).values()]
+    if options.json:
+        fields = ("type", "default", "help")
+        return _print_json(
+            {
+                experiment.name: {
+                    "title": experiment.title,
+                    "needs": experiment.needs,
+                    "parameters": {p.name: {f: getattr(p, f) for f in fields} for p in experiment.parameters.values()},
+                }
+                for experiment in known
+            }
+        )
+    for experiment in known:
+        print(f"{experiment.name}: {experiment.title}")
         for parameter in experiment.parameters.values():
             print(f"    {parameter.name}: {parameter.type} = {parameter.default!r}  {parameter.help}".rstrip())
     return 0
 
 
 def run_experiment(project: Project, options: argparse.Namespace) -> int:
-    """Runs one experiment with parameters of the user's own and prints what it found."""
+    """Runs one experiment, or a sweep of it, with parameters of the user's own and prints what it found."""
     experiment = plan.read_experiment(experiments.find(project.root, options.experiment))
-    given = {}
+    points = _points(experiment, options)
+    from benchbook.schedule import build_lock
+
+    def planned() -> tuple[Run, ...]:
+        return plan.plan_runs(project, experiment, points, options.profile)
+
+    with build_lock(project):
+        _make(project, planned, "", options)
+    runs = [run for run in planned() if run.experiment.name == experiment.name]  # again: data may have been made
+    how = states(runs)
+    for run in runs:
+        _print_run(run, how[run.folder])
+    return 0 if all(found.name == "ok" for found in how.values()) else 1
+
+
+def _points(experiment: Experiment, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """The grid that the command line's parameters span."""
+    given: dict[str, list[Any]] = {}
     for text in options.parameter:
         name, equals, words = text.partition("=")
         if not equals:
@@ -79,20 +138,21 @@ def run_experiment(project: Project, options: argparse.Namespace) -> int:
         if name in given:
             raise BookError(f"parameter '{name}' is given twice: keep one")
         given[name] = experiment.parameter(name).parse(words)
-    from benchbook.schedule import build_lock
+    if options.seeds is not None:
+        if "seed" in given:
+            raise BookError("--seeds counts up the parameter 'seed', which is given too: keep one")
+        given["seed"] = plan.seeds(experiment, options.seeds)
+    return [dict(zip(given, point, strict=True)) for point in itertools.product(*given.values())]
 
-    with build_lock(project):
-        _make(project, [plan.plan_run(project, experiment, given)], "", None)
-    run = plan.plan_run(project, experiment, given)  # again: data may have been made
-    state = plan.state(run)
-    print(f"{run.folder.relative_to(project.root)}: {state}")
-    if state.name == "ok":
-        results = json.loads((run.folder / "results.json").read_text(encoding="utf-8"))
+
+def _print_run(run: Run, how: State) -> None:
+    print(f"{run.folder.relative_to(run.project.root)}: {how}")
+    if how.name == "ok":
+        results = read_results(run.folder)
         for name, record in results["values"].items():
             print(f"    {name} = {show(record)}")
         for name, record in results["claims"].items():
             print(f"    {name} {VERDICTS[record['holds']]}: {claim_sentence(record)}")
-    return 0 if state.name == "ok" else 1
 
 
 def build_book(project: Project, options: argparse.Namespace) -> int:
@@ -100,30 +160,103 @@ def build_book(project: Project, options: argparse.Namespace) -> int:
     from benchbook import book as pages
     from benchbook.schedule import build_lock
 
-    if options.jobs is not None and options.jobs < 1:
-        raise BookError(f"--jobs is {options.jobs}: give a number of at least 1")
     with build_lock(project):
-        book = plan.load(project, options.profile)
         if not options.no_run:
-            _make(project, book.runs, book.name, options.jobs)
-            book = plan.load(project, options.profile)
-        states = {run.folder: plan.state(run) for run in book.runs}
-        shown = {name: states[run.folder] for name, run in book.shown().items()}
-        done = pages.build(project, book, shown, pdf=not options.no_pdf)
+            _make(project, lambda: plan.load(project, options.profile).runs, options.profile, options)
+        book, how = _load(project, options)
+        done = pages.build(project, book, how, pdf=not options.no_pdf)
     print(f"{book.title} book: {done}")
-    failed = [(run, states[run.folder]) for run in book.runs if states[run.folder].name != "ok"]
-    for run, state in failed:
-        print(f"benchbook: {run.label}: {state}", file=sys.stderr)
+    failed = [(run, how[run.folder]) for run in book.runs if how[run.folder].name != "ok"]
+    for run, found in failed:
+        print(f"benchbook: {run.label}: {found}", file=sys.stderr)
     return 1 if failed else 0
 
 
 def show_status(project: Project, options: argparse.Namespace) -> int:
     """Prints a line for each run of the profile."""
-    book = plan.load(project, options.profile)
+    from benchbook.reports import describe
+
+    book, how = _load(project, options)
+    if options.json:
+        return _print_json([describe(run, how[run.folder]) for run in book.runs])
     for run in book.runs:
-        state = plan.state(run)
-        print(f"{state.name:8} {run.label}{': ' if state.reason else ''}{state.reason}")
+        found = how[run.folder]
+        print(f"{found.name:8} {run.label} ({run.fingerprint[:8]}){': ' if found.reason else ''}{found.reason}")
     return 0
+
+
+def show_why(project: Project, options: argparse.Namespace) -> int:
+    """Prints the whole difference between runs and what they replace."""
+    from benchbook.reports import describe, select, why
+
+    book, how = _load(project, options)
+    chosen = select(book, options.run)
+    if options.json:
+        return _print_json([{**describe(r, how[r.folder]), "why": why(r, how[r.folder])} for r in chosen])
+    for run in chosen:
+        print(f"{run.label} ({run.fingerprint[:8]})")
+        print("".join(f"    {line}\n" for line in why(run, how[run.folder])), end="")
+    return 0
+
+
+def show_log(project: Project, options: argparse.Namespace) -> int:
+    """Prints the logs of runs."""
+    from benchbook.reports import log, select
+
+    chosen = select(plan.load(project, options.profile), options.run)
+    if options.json:
+        return _print_json(
+            [{"experiment": r.experiment.name, "fingerprint": r.fingerprint, "log": log(r)} for r in chosen]
+        )
+    for run in chosen:
+        print(f"{run.label} ({run.fingerprint[:8]})\n{log(run) or 'no log'}")
+    return 0
+
+
+def show_changes(project: Project, options: argparse.Namespace) -> int:
+    """Prints the sentences that read otherwise than at the last look."""
+    from benchbook.changes import look
+
+    book, how = _load(project, options)
+    found = look(project, book, how, keep=options.keep)
+    if options.json:
+        return _print_json(None if found is None else [vars(change) for change in found])
+    if found is None:
+        print("this is the first look: from now on, what moves is shown")
+    elif not found:
+        print("nothing has moved since the last look")
+    for change in found or ():
+        print(f"{change.page}\n  - {change.old}\n  + {change.new}")
+    return 0
+
+
+def prune_runs(project: Project, options: argparse.Namespace) -> int:
+    """Removes the runs that no profile names, after asking."""
+    from benchbook.reports import remove, size, unnamed
+    from benchbook.schedule import build_lock
+
+    with build_lock(project):
+        sizes = {folder: size(folder) for folder in unnamed(project)}
+        if options.json:
+            _print_json({str(folder.relative_to(project.root)): number for folder, number in sizes.items()})
+        else:
+            for folder, number in sizes.items():
+                print(f"{number / 1e6:8.1f} MB  {folder.relative_to(project.root)}")
+            print(f"{len(sizes)} runs that no profile names hold {sum(sizes.values()) / 1e6:.1f} MB")
+        if not sizes or not (options.yes or _agreed("Remove them?")):
+            return 0
+        remove(list(sizes))
+    if not options.json:
+        print("removed")
+    return 0
+
+
+def _agreed(question: str) -> bool:
+    """Whether the user says yes; where nobody can be asked, nobody has."""
+    if not sys.stdin.isatty():
+        print("benchbook: not removed: add --yes where nobody can be asked", file=sys.stderr)
+        return False
+    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
 
 
 def serve_book(project: Project, options: argparse.Namespace) -> int:
@@ -141,18 +274,34 @@ def serve_book(project: Project, options: argparse.Namespace) -> int:
     return 0
 
 
-def _make(project: Project, runs: Sequence[Run], profile: str, jobs: int | None) -> None:
-    """Makes the data sets and the runs that are missing; a failed run is tried again."""
-    missing = [run for run in runs if plan.state(run).name != "ok"]
+def _load(project: Project, options: argparse.Namespace) -> tuple[Plan, dict[Path, State]]:
+    book = plan.load(project, options.profile)
+    return book, states(book.runs)
+
+
+def _make(project: Project, planned: Callable[[], Sequence[Run]], profile: str, options: argparse.Namespace) -> None:
+    """Makes the data sets and the runs that are missing, a failed one again."""
+    if options.jobs is not None and options.jobs < 1:
+        raise BookError(f"--jobs is {options.jobs}: give a number of at least 1")
+    missing = _missing(planned())
     if not missing:
         return
     from benchbook import schedule
 
-    if schedule.prepare_data(project, missing):
-        runs = [plan.plan_run(project, run.experiment, run.parameters, run.shown) for run in runs]
-        missing = [run for run in runs if plan.state(run).name != "ok"]
+    if schedule.prepare_data(project, missing):  # data are part of a run's fingerprint
+        missing = _missing(planned())
     if missing:
-        schedule.make(project, missing, profile, jobs)
+        schedule.make(project, missing, profile, options.jobs)
+
+
+def _missing(runs: Sequence[Run]) -> list[Run]:
+    how = states(runs)
+    return [run for run in runs if how[run.folder].name != "ok"]
+
+
+def _print_json(content: Any) -> int:
+    print(json.dumps(content, indent=2, ensure_ascii=False, default=list))
+    return 0
 
 
 if __name__ == "__main__":

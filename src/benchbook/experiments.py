@@ -9,15 +9,18 @@ import keyword
 import math
 import re
 import tokenize
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from benchbook.errors import BookError, nearest
 
 SCALARS = {"bool": bool, "int": int, "float": float, "str": str}
 TYPES = (*SCALARS, *(f"list[{name}]" for name in SCALARS))
+RESOURCES = ("gpu", "memory_mb", "minutes")  # what one run asks of a cluster, in the notebook's metadata
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,20 @@ class Parameter:
             return [self._scalar(item, self.type[5:-1]) for item in given]
         return self._scalar(given, self.type)
 
-    def parse(self, text: str) -> Any:
-        """The value that the text of a command line means for this parameter."""
+    def parse(self, text: str) -> list[Any]:
+        """The values that the text of a command line means: `32,64` is a sweep of two, of lists `[1,2],[3]`.
+
+        A text parameter keeps its commas where the text stands in quotes of its own.
+        """
         if self.type.startswith("list["):
-            inner = self.type[5:-1]
-            return [self._parse_scalar(part.strip(), inner) for part in text.strip("[]").split(",") if part.strip()]
-        return self._parse_scalar(text, self.type)
+            lists = re.findall(r"\[([^\[\]]*)\]", text) if text.startswith("[") else [text]
+            return [
+                [self._parse_scalar(part.strip(), self.type[5:-1]) for part in one.split(",") if part.strip()]
+                for one in lists
+            ]
+        if self.type == "str" and len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+            return [text[1:-1]]
+        return [self._parse_scalar(part, self.type) for part in text.split(",")]
 
     def _parse_scalar(self, text: str, kind: str) -> Any:
         if kind == "str":
@@ -79,7 +90,8 @@ class Experiment:
     title: str
     parameters: dict[str, Parameter]
     code: tuple[str, ...]
-    needs: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+    resources: Mapping[str, int] = field(default_factory=dict)
 
     def bind(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """All parameters with their values: the given ones, checked, over the defaults."""
@@ -98,14 +110,48 @@ class Experiment:
 
 def find(root: Path, name: str) -> Path:
     """The notebook of that experiment; raises BookError, with the nearest name, where there is none."""
-    path = root / "experiments" / f"{name}.ipynb"
-    if not re.fullmatch(r"\w+", name) or not path.is_file():
-        raise BookError(f"there is no experiment '{name}'{nearest(name, names(root))}")
-    return path
+    known = notebooks(root)
+    if name not in known:
+        raise BookError(f"there is no experiment '{name}'{nearest(name, known)}")
+    return known[name]
 
 
-def names(root: Path) -> list[str]:
-    return sorted(path.stem for path in (root / "experiments").glob("*.ipynb"))
+def notebooks(root: Path) -> dict[str, Path]:
+    """The experiments by name: the notebooks of `experiments/`, or of the toc in a book without that folder."""
+    if (root / "experiments").is_dir():
+        return {path.stem: path for path in sorted((root / "experiments").glob("*.ipynb"))}
+    found: dict[str, Path] = {}
+    for page in toc_pages(root):
+        path = root / f"{page.removesuffix('.ipynb')}.ipynb"
+        if path.is_file():
+            if path.stem in found:
+                raise BookError(f"two notebooks are named '{path.stem}': {found[path.stem]} and {path}: rename one")
+            found[path.stem] = path
+    return dict(sorted(found.items()))
+
+
+def toc_pages(root: Path) -> list[str]:
+    """The pages that _toc.yml names, in its order, without their suffix where it has none."""
+    path = root / "_toc.yml"
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise BookError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+
+    def pages(entry: Any) -> Iterator[str]:
+        if isinstance(entry, dict):
+            for key, inner in entry.items():
+                if key in ("file", "root") and isinstance(inner, str):
+                    yield inner
+                elif key == "glob" and isinstance(inner, str):
+                    yield from sorted(found.relative_to(root).as_posix() for found in root.glob(inner))
+                else:
+                    yield from pages(inner)
+        elif isinstance(entry, list):
+            for inner in entry:
+                yield from pages(inner)
+
+    return list(pages(content))
 
 
 def read(path: Path) -> Experiment:
@@ -118,15 +164,34 @@ def read(path: Path) -> Experiment:
     parameter_cells = [text for kind, text, cell_tags in cells if kind == "code" and "parameters" in cell_tags]
     if len(parameter_cells) > 1:
         raise BookError(f"{path} has {len(parameter_cells)} cells tagged 'parameters': keep one")
-    settings = notebook.get("metadata", {}).get("benchbook", {})
+    needs, resources = _settings(notebook.get("metadata", {}).get("benchbook", {}), path)
     return Experiment(
         name=path.stem,
         path=path,
         title=_title(text for kind, text, _ in cells if kind == "markdown") or path.stem,
         parameters=parse_parameters(parameter_cells[0], path) if parameter_cells else {},
         code=tuple(text for kind, text, cell_tags in cells if kind == "code" and "parameters" not in cell_tags),
-        needs=tuple(settings.get("needs", ())),
+        needs=needs,
+        resources=resources,
     )
+
+
+def _settings(settings: Any, path: Path) -> tuple[tuple[str, ...], dict[str, int]]:
+    """What the notebook's metadata say under `benchbook`: the experiments it needs, and the resources of one run."""
+    where = f"{path}, metadata 'benchbook'"
+    if not isinstance(settings, dict):
+        raise BookError(f"{where}: a mapping is wanted here, not {type(settings).__name__}")
+    for key in settings:
+        if key not in ("needs", *RESOURCES):
+            raise BookError(f"{where}: unknown key '{key}'{nearest(str(key), ('needs', *RESOURCES))}")
+    needs = settings.get("needs", [])
+    if not isinstance(needs, list) or not all(isinstance(name, str) for name in needs):
+        raise BookError(f"{where}: 'needs' is a list of experiments' names")
+    resources = {key: settings[key] for key in RESOURCES if key in settings}
+    for key, number in resources.items():
+        if type(number) is not int or number < 0:
+            raise BookError(f"{where}: '{key}' is {number!r}: give a whole number, 0 or more")
+    return tuple(dict.fromkeys(needs)), resources
 
 
 def source(cell: Mapping[str, Any]) -> str:

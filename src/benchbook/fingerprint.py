@@ -102,14 +102,8 @@ def module_path(name: str, source_root: Path) -> Path | None:
     return None
 
 
-def ingredients(
-    code: Iterable[str],
-    parameters: Mapping[str, Any],
-    source_root: Path,
-    data: Mapping[str, str],
-    needs: Mapping[str, str],
-) -> dict[str, Any]:
-    """All that decides a run's result, as plain JSON: digests, parameters and versions, each under its own name."""
+def static_ingredients(code: Iterable[str], source_root: Path) -> dict[str, Any]:
+    """What decides a result before any parameter is known: digests of code and modules, versions of packages."""
     code = list(code)
     try:
         reached = closure(code, source_root)
@@ -117,11 +111,8 @@ def ingredients(
         raise BookError(f"a code cell is not Python (line {error.lineno}: {error.msg}): mend the notebook") from None
     return {
         "code": hash_text("\0".join(code)),
-        "parameters": dict(sorted(parameters.items())),
         "modules": {name: hash_file(path) for name, path in sorted(reached.modules.items())},
         "packages": {"python": ".".join(map(str, sys.version_info[:2])), **_versions(reached.packages)},
-        "data": dict(sorted(data.items())),
-        "needs": dict(sorted(needs.items())),
     }
 
 
@@ -144,7 +135,9 @@ def differences(now: Mapping[str, Any], then: Mapping[str, Any], reached: Closur
             elif kind == "modules":
                 lines.append(f"{name} (no longer imported)")
             elif kind in ("parameters", "packages"):
-                lines.append(f"{name} {old if old is not None else 'none'} → {new if new is not None else 'none'}")
+                lines.append(
+                    f"{kind[:-1]} {name} {old if old is not None else 'none'} → {new if new is not None else 'none'}"
+                )
             else:
                 lines.append(f"{kind} {name}")
     return lines

@@ -1,18 +1,16 @@
-"""Which runs a book is made of, and how each of them stands.
+"""Which runs a book is made of: a profile names experiments with parameters, sweeps and seeds.
 
-A profile names experiments with parameters and sweeps; a run's folder is named by its fingerprint, so a run is
-current exactly when its folder holds a successful status.json.
+A run's folder is named by its fingerprint, so a run is current exactly when its folder holds a successful status.json.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import tomllib
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -23,9 +21,8 @@ from benchbook import experiments, fingerprint
 from benchbook.errors import BookError, nearest
 from benchbook.experiments import Experiment
 
-PROFILE_KEYS = {"title", "note", "reduced", "runs"}
-RUN_KEYS = {"experiment", "parameters", "sweep", "show"}
-STATUS_KEYS = {"state", "error", "files", "ingredients", "ended", "seconds"}
+PROFILE_KEYS = {"title", "note", "reduced", "gpu_slots", "runs"}
+RUN_KEYS = {"experiment", "parameters", "sweep", "seeds", "show", "needs"}
 DATA_KEYS = {"files", "also", "prepare"}
 
 
@@ -46,6 +43,15 @@ class Project:
     @property
     def build(self) -> Path:
         return self.root / "_build"
+
+    def source_root(self, experiment: Experiment) -> Path:
+        """Where the modules live that a fingerprint follows: `src/`, or beside the notebook in a book without it."""
+        return self.sources if self.sources.is_dir() else experiment.path.parent
+
+    def working_folder(self, experiment: Experiment) -> Path:
+        """Where a notebook runs: at the book's root, or, outside `experiments/`, in its own folder as in Jupyter."""
+        parent = experiment.path.parent
+        return self.root if parent == self.root / "experiments" else parent
 
     @property
     def data_root(self) -> Path:
@@ -76,6 +82,7 @@ class Run:
     parameters: dict[str, Any]
     ingredients: dict[str, Any]
     shown: bool = True
+    needs: Mapping[str, Run] = field(default_factory=dict)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -98,17 +105,6 @@ class Run:
 
 
 @dataclass(frozen=True)
-class State:
-    """How a run stands: 'ok', 'failed', 'stale', 'not run', and the reason in words."""
-
-    name: str
-    reason: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.reason}" if self.reason else self.name
-
-
-@dataclass(frozen=True)
 class Plan:
     """A profile's runs in its own order."""
 
@@ -117,6 +113,7 @@ class Plan:
     note: str
     reduced: bool
     runs: tuple[Run, ...]
+    gpu_slots: int = 1  # runs that share one GPU
 
     def shown(self) -> dict[str, Run]:
         """The run that the book shows of each experiment."""
@@ -126,9 +123,12 @@ class Plan:
 def find_root(start: Path) -> Path:
     """The nearest folder upwards that holds a book; raises BookError where there is none."""
     for folder in (start, *start.parents):
-        if (folder / "_toc.yml").is_file() and (folder / "experiments").is_dir():
+        if (folder / "_toc.yml").is_file() and ((folder / "profiles").is_dir() or (folder / "experiments").is_dir()):
             return folder
-    raise BookError(f"{start} is not inside a book (no folder above it has _toc.yml and experiments/): change there")
+    raise BookError(
+        f"{start} is not inside a book (no folder above it has _toc.yml and profiles/): change there, or make one by "
+        "`benchbook init DIR`; `benchbook init --adopt DIR` takes an existing Jupyter Book"
+    )
 
 
 def load(project: Project, profile: str) -> Plan:
@@ -145,25 +145,122 @@ def load(project: Project, profile: str) -> Plan:
     entries = content.get("runs", [])
     if not isinstance(entries, list):
         raise BookError(f"{path}: 'runs' is a list of entries, each with an experiment")
-    runs = tuple(run for entry in entries for run in _runs_of(project, entry, path))
-    folders = Counter(run.folder for run in runs)
-    for run in runs:
-        if folders[run.folder] > 1:
-            raise BookError(f"{path}: the run '{run.label}' stands twice: keep one")
-    shown = Counter(run.experiment.name for run in runs if run.shown)
-    for name, times in shown.items():
-        if times > 1:
-            raise BookError(f"{path}: experiment '{name}' stands in several entries: make them one sweep")
+    slots = content.get("gpu_slots", 1)
+    if type(slots) is not int or slots < 1:
+        raise BookError(f"{path}: 'gpu_slots' is {slots!r}: give the number of runs that share one GPU, 1 or more")
+    try:
+        runs = _Planner(project, [_entry(project, entry) for entry in entries]).runs()
+    except BookError as error:
+        raise BookError(f"{path}: {error}") from None
     reduced = bool(content.get("reduced", False))
-    return Plan(profile, content.get("title", profile), content.get("note", ""), reduced, runs)
+    return Plan(profile, content.get("title", profile), content.get("note", ""), reduced, runs, slots)
 
 
-def plan_run(project: Project, experiment: Experiment, given: Mapping[str, Any], shown: bool = True) -> Run:
-    """One run of an experiment with the given parameters over the defaults."""
-    parameters = experiment.bind(given)
-    data = data_digests(project, str(parameters.get("dataset", "")))
-    parts = fingerprint.ingredients(experiment.code, parameters, project.sources, data, {})
-    return Run(project, experiment, parameters, parts, shown)
+def plan_runs(
+    project: Project, experiment: Experiment, points: Iterable[Mapping[str, Any]], profile: str | None = None
+) -> tuple[Run, ...]:
+    """Runs of one experiment with the given parameters over the defaults, the runs that they need before them.
+
+    Needed are the runs that the profile shows, or, where it shows none, those with the defaults.
+    """
+    entries = []
+    if experiment.needs and profile and (project.root / "profiles" / f"{profile}.yml").is_file():
+        shown = load(project, profile).shown()
+        entries = [Entry(run.experiment, [run.parameters]) for run in shown.values() if run.experiment != experiment]
+    planner = _Planner(project, [*entries, Entry(experiment, list(points))])
+    return planner.closure(planner.entry_runs(planner.entries[-1]))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of a profile: an experiment, the parameters of each of its runs, which is shown, what they need."""
+
+    experiment: Experiment
+    points: list[Mapping[str, Any]]
+    shown: int = 0
+    needs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+class _Planner:
+    """Makes runs out of entries, reading each notebook's imports and each data set once."""
+
+    def __init__(self, project: Project, entries: list[Entry]) -> None:
+        self.project = project
+        self.entries = entries
+        self.static: dict[str, dict[str, Any]] = {}
+        self.under_way: list[str] = []
+
+    def runs(self) -> tuple[Run, ...]:
+        """All runs of a profile in its order, followed by those that they need and that it does not name."""
+        named: dict[str, Entry] = {}
+        for entry in self.entries:
+            name = entry.experiment.name
+            if name in named:
+                raise BookError(f"experiment '{name}' stands in several entries: make them one sweep")
+            named[name] = entry
+        runs = [run for entry in self.entries for run in self.entry_runs(entry)]
+        for folder, times in Counter(run.folder for run in runs).items():
+            if times > 1:
+                double = next(run for run in runs if run.folder == folder)
+                raise BookError(f"the run '{double.label}' stands twice: keep one")
+        return self.closure(runs)
+
+    def entry_runs(self, entry: Entry) -> list[Run]:
+        for name in entry.needs:
+            if name not in entry.experiment.needs:
+                raise BookError(
+                    f"'{entry.experiment.name}' does not need '{name}'{nearest(name, entry.experiment.needs)}"
+                )
+        return [
+            self.run(entry.experiment, point, i == entry.shown, entry.needs) for i, point in enumerate(entry.points)
+        ]
+
+    def closure(self, runs: Iterable[Run]) -> tuple[Run, ...]:
+        """The runs and all that they need, each once; what the runs themselves name comes first."""
+        found = {run.folder: run for run in runs}
+        queue = list(found.values())
+        while queue:
+            for run in queue.pop().needs.values():
+                if run.folder not in found:
+                    found[run.folder] = run
+                    queue.append(run)
+        return tuple(found.values())
+
+    def run(
+        self, experiment: Experiment, given: Mapping[str, Any], shown: bool, needs: Mapping[str, Mapping[str, Any]]
+    ) -> Run:
+        """One run, planned with the runs that it needs; raises BookError for needs that go in a circle."""
+        if experiment.name in self.under_way:
+            circle = " → ".join([*self.under_way[self.under_way.index(experiment.name) :], experiment.name])
+            raise BookError(f"these experiments need one another: {circle}: drop one need")
+        self.under_way.append(experiment.name)
+        needed = {name: self.needed(name, needs.get(name)) for name in experiment.needs}
+        self.under_way.pop()
+        parameters = experiment.bind(given)
+        parts = {
+            **self.static_parts(experiment),
+            "parameters": dict(sorted(parameters.items())),
+            "data": dict(sorted(data_digests(self.project, str(parameters.get("dataset", ""))).items())),
+            "needs": {name: run.fingerprint for name, run in sorted(needed.items())},
+        }
+        return Run(self.project, experiment, parameters, parts, shown, needed)
+
+    def needed(self, name: str, given: Mapping[str, Any] | None) -> Run:
+        """The needed run: with parameters that the entry gives, else the one shown, else with the defaults."""
+        entry = next((entry for entry in self.entries if entry.experiment.name == name), None)
+        if entry is None:
+            entry = Entry(read_experiment(experiments.find(self.project.root, name)), [{}])
+        point = {**entry.points[entry.shown], **(given or {})}
+        return self.run(entry.experiment, point, not given and entry in self.entries, entry.needs)
+
+    def static_parts(self, experiment: Experiment) -> dict[str, Any]:
+        if experiment.name not in self.static:
+            try:
+                root = self.project.source_root(experiment)
+                self.static[experiment.name] = fingerprint.static_ingredients(experiment.code, root)
+            except BookError as error:
+                raise BookError(f"experiment '{experiment.name}': {error}") from None
+        return self.static[experiment.name]
 
 
 def data_digests(project: Project, data_set: str) -> dict[str, str]:
@@ -174,80 +271,46 @@ def data_digests(project: Project, data_set: str) -> dict[str, str]:
     return {name: _digest(project.data_root / name) for name in [*first, *also]}
 
 
-def state(run: Run) -> State:
-    """How the run stands, with the reason: its own folder's status, or what differs from the latest run before it."""
-    status = read_status(run.folder)
-    if status is None:
-        return _stale(run)
-    if status["state"] != "ok":
-        return State("failed", str(status["error"]))
-    damaged = damaged_file(run.folder, status)
-    return State("not run", f"{damaged} in {run.folder} is damaged") if damaged else State("ok")
-
-
-def read_status(folder: Path) -> dict[str, Any] | None:
-    """The status.json of a run folder; None where there is none that can be read."""
-    try:
-        status: dict[str, Any] = json.loads((folder / "status.json").read_text(encoding="utf-8"))
-        return status if status.keys() >= STATUS_KEYS else None
-    except (OSError, ValueError, AttributeError):
-        return None
-
-
-def damaged_file(folder: Path, status: Mapping[str, Any]) -> str | None:
-    """The first file of a run folder that is missing or no longer has its recorded SHA-256."""
-    for name, digest in status["files"].items():
-        if not (folder / name).is_file() or fingerprint.hash_file(folder / name) != digest:
-            return str(name)
-    return None
-
-
-def latest(run: Run) -> tuple[Path, dict[str, Any]] | None:
-    """The newest earlier run of the experiment, one with the same parameters before any other, with its status."""
-    found = []
-    for folder in run.folder.parent.glob("[!.]*"):
-        status = read_status(folder)
-        if status and folder != run.folder:
-            same = status.get("ingredients", {}).get("parameters") == run.parameters
-            found.append((same, status.get("ended", 0.0), folder, status))
-    return max(found, key=lambda entry: entry[:3])[2:] if found else None
-
-
-def _stale(run: Run) -> State:
-    before = latest(run)
-    if before is None:
-        return State("not run")
-    reached = fingerprint.closure(run.experiment.code, run.project.sources)
-    reasons = fingerprint.differences(run.ingredients, before[1]["ingredients"], reached, run.project.root)
-    return State("stale", "changed: " + "; ".join(reasons))
-
-
-def _runs_of(project: Project, entry: Any, path: Path) -> list[Run]:
-    """The runs of one entry: one, or the grid that its sweep spans."""
-    _known(entry, RUN_KEYS, str(path))
+def _entry(project: Project, entry: Any) -> Entry:
+    """One entry of a profile, checked: its runs are one, or the grid that its sweep and its seeds span."""
+    _known(entry, RUN_KEYS, "an entry of 'runs'")
     if not isinstance(entry.get("experiment"), str):
-        raise BookError(f"{path}: an entry of 'runs' names no experiment: give it experiment: NAME")
-    fixed, sweep, show = (_mapping(entry, key, path) for key in ("parameters", "sweep", "show"))
+        raise BookError("an entry of 'runs' names no experiment: give it experiment: NAME")
+    experiment = read_experiment(experiments.find(project.root, entry["experiment"]))
+    fixed, sweep, show, needs = (_mapping(entry, key) for key in ("parameters", "sweep", "show", "needs"))
+    if "seeds" in entry:
+        sweep = {**sweep, "seed": seeds(experiment, entry["seeds"])}
     for name, values in sweep.items():
         if not isinstance(values, list) or not values:
-            raise BookError(f"{path}: the sweep over '{name}' is no list of values")
+            raise BookError(f"the sweep over '{name}' is no list of values")
         if name in fixed:
-            raise BookError(f"{path}: '{name}' is both a parameter and a sweep of '{entry['experiment']}': keep one")
-    grid = [dict(zip(sweep, point, strict=True)) for point in itertools.product(*sweep.values())]
-    chosen = next((point for point in grid if all(point.get(name) == wanted for name, wanted in show.items())), None)
-    if chosen is None:
-        raise BookError(f"{path}: 'show' of '{entry['experiment']}' names no run of its sweep")
-    try:
-        experiment = read_experiment(experiments.find(project.root, entry["experiment"]))
-        return [plan_run(project, experiment, {**fixed, **point}, point is chosen) for point in grid]
-    except BookError as error:
-        raise BookError(f"{path}: {error}") from None
+            raise BookError(f"'{name}' is both a parameter and a sweep of '{experiment.name}': keep one")
+    for name, given in needs.items():
+        if not isinstance(given, dict):
+            raise BookError(
+                f"'needs' of '{experiment.name}' gives '{name}' no mapping: write {name}: {{parameter: value}}"
+            )
+    grid = [{**fixed, **dict(zip(sweep, point, strict=True))} for point in itertools.product(*sweep.values())]
+    shown = next((i for i, point in enumerate(grid) if all(point.get(k) == v for k, v in show.items())), None)
+    if shown is None:
+        raise BookError(f"'show' of '{experiment.name}' names no run of its sweep")
+    return Entry(experiment, list(grid), shown, needs)
 
 
-def _mapping(entry: Mapping[str, Any], key: str, path: Path) -> dict[str, Any]:
+def seeds(experiment: Experiment, number: Any) -> list[int]:
+    """The seeds of a repeated experiment: its own default and the numbers after it."""
+    if type(number) is not int or number < 1:
+        raise BookError(f"'seeds' of '{experiment.name}' is {number!r}: give how often to repeat it, 1 or more")
+    if "seed" not in experiment.parameters or experiment.parameters["seed"].type != "int":
+        raise BookError(f"experiment '{experiment.name}' has no parameter 'seed: int', which 'seeds' would count up")
+    first = experiment.parameters["seed"].default
+    return list(range(first, first + number))
+
+
+def _mapping(entry: Mapping[str, Any], key: str) -> dict[str, Any]:
     found = entry.get(key) or {}
     if not isinstance(found, dict):
-        raise BookError(f"{path}: '{key}' of '{entry['experiment']}' is no mapping: write {key}: {{name: value}}")
+        raise BookError(f"'{key}' of '{entry['experiment']}' is no mapping: write {key}: {{name: value}}")
     return found
 
 

@@ -15,8 +15,6 @@ from sphinx.util.nodes import make_refnode
 
 from benchbook.record import VERDICTS, show, show_number
 
-CHAPTERS = "experiments/"
-
 
 def state_of(env: BuildEnvironment) -> dict[str, Any]:
     """The state file that the engine wrote beside the source, read once a build."""
@@ -27,6 +25,11 @@ def state_of(env: BuildEnvironment) -> dict[str, Any]:
         env.benchbook_text = (text, json.loads(text))  # type: ignore[attr-defined]
     state: dict[str, Any] = env.benchbook_text[1]  # type: ignore[attr-defined]
     return state
+
+
+def experiment_on(env: BuildEnvironment, page: str) -> str | None:
+    """The experiment whose chapter a page is; None for prose."""
+    return next((name for name, entry in state_of(env)["experiments"].items() if entry["page"] == page), None)
 
 
 def badge(profile: dict[str, Any], entry: dict[str, Any]) -> nodes.Node:
@@ -97,7 +100,7 @@ def _cell_link(number: int) -> nodes.Node:
 
 def chapter_link(env: BuildEnvironment, name: str, title: str, target: str = "") -> nodes.Node:
     """A link to a chapter, or its title alone where the toc leaves it out."""
-    page = f"{CHAPTERS}{name}"
+    page = state_of(env)["experiments"][name]["page"]
     if page not in env.found_docs:
         return nodes.inline("", title)
     return nodes.inline("", "", make_refnode(env.app.builder, env.docname, page, target, nodes.Text(title)))

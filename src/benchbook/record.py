@@ -1,4 +1,4 @@
-"""Values and claims: the records that a run leaves in its notebook's own output.
+"""Values, claims and curves: the records that a run leaves in its notebook's own output.
 
 The executed notebook is their only source, so they are there too when plain papermill or Jupyter ran it. Nothing
 here knows of profiles, folders or Sphinx; the engine tells a running notebook where it is by environment variables.
@@ -19,9 +19,9 @@ from typing import Any, ClassVar
 
 VALUE = "application/vnd.benchbook.value+json"
 CLAIM = "application/vnd.benchbook.claim+json"
+CURVE = "application/vnd.benchbook.curve+json"
 ENVIRONMENT = "application/vnd.benchbook.environment+json"
 PROGRESS_FILE = "BENCHBOOK_PROGRESS"
-RUN_FOLDER = "BENCHBOOK_RUN"
 CONFIDENCE = 0.95
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -180,6 +180,25 @@ def claim(name: str, holds: Comparison | bool, text: str, *, must: bool = False)
         raise AssertionError(f"claim '{name}' must hold and {VERDICTS[verdict]}: {sentence}")
 
 
+def curve(name: str, ys: Any, xs: Any = None, *, x: str = "epoch", y: str = "") -> None:
+    """Records a curve, or the same curve from several seeds, for the pages that lay runs over one another.
+
+    ys: numbers [points], or [seeds, points]; xs: numbers [points], 1, 2, … where none are given; x and y: the axes'
+    labels. Raises ValueError for numbers that are not finite and for lengths that differ.
+    """
+    _check_name(name)
+    rows = [list(row) for row in (ys if len(ys) and hasattr(ys[0], "__len__") else [ys])]
+    points = [_number(number, name) for number in (xs if xs is not None else range(1, len(rows[0]) + 1))]
+    if not points or any(len(row) != len(points) for row in rows):
+        raise ValueError(
+            f"curve '{name}' has {[len(row) for row in rows]} numbers over {len(points)} points: make them equal"
+        )
+    record = {"xs": points, "ys": [[_number(number, name) for number in row] for row in rows], "x": x, "y": y or name}
+    _publish(
+        CURVE, {"name": name, **record}, f"{name}: {len(points)} points" + f" of {len(rows)} seeds" * (len(rows) > 1)
+    )
+
+
 def environment(**facts: Any) -> None:
     """Records where the run took place, in words: `environment(device="cpu", precision="bfloat16")`."""
     text = {key: str(fact) for key, fact in facts.items()}
@@ -194,15 +213,6 @@ def progress(step: int, steps: int, **facts: float) -> None:
         facts = {name: float(fact) for name, fact in facts.items()}
         part.write_text(json.dumps({"step": step, "steps": steps, "time": time.time(), **facts}))
         part.replace(target)
-
-
-def artefact(file_name: str) -> Path:
-    """Where a run keeps a file (weights, arrays) beside its results; without a builder, in a scratch folder."""
-    if not file_name or Path(file_name).name != file_name or file_name.startswith("."):
-        raise ValueError(f"artefact '{file_name}' is not a plain file name: leave out folders and leading dots")
-    folder = Path(os.environ.get(RUN_FOLDER, "_build/scratch"))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / file_name
 
 
 def show(record: dict[str, Any]) -> str:

@@ -20,13 +20,15 @@ from pathlib import Path
 from typing import Any
 
 from benchbook import fingerprint
+from benchbook.artefacts import NEEDS, RUN_FOLDER
 from benchbook.experiments import code_cells, tags
 from benchbook.plan import Run
-from benchbook.record import CLAIM, ENVIRONMENT, PROGRESS_FILE, RUN_FOLDER, VALUE
+from benchbook.record import CLAIM, CURVE, ENVIRONMENT, PROGRESS_FILE, VALUE
+from benchbook.state import progress_file, read_status, used_files
 
 KERNEL_DIED = 3
 EXECUTED = "executed.ipynb"
-RECORDS = {VALUE: "values", CLAIM: "claims"}
+RECORDS = {VALUE: "values", CLAIM: "claims", CURVE: "curves"}
 AUDIT = "application/vnd.benchbook.audit+json"
 # Added as a last cell and taken out again: what the kernel really loaded, held against the static closure.
 AUDIT_CELL = """
@@ -35,7 +37,7 @@ from IPython.display import display as _display
 _unit = 2**20 if _sys.platform == "darwin" else 2**10  # macOS counts bytes, Linux KiB
 _files = {{n: getattr(m, "__file__", None) or "" for n, m in list(_sys.modules.items())}}
 _display({{"{mime}": {{
-    "modules": sorted(n for n, f in _files.items() if f.startswith({sources!r})),
+    "modules": sorted(n for n, f in _files.items() if f.startswith({sources!r}) and "site-packages" not in f),
     "memory_mb": _resource.getrusage(_resource.RUSAGE_SELF).ru_maxrss // _unit,
 }}}}, raw=True)
 """
@@ -47,9 +49,12 @@ def job(run: Run, profile: str) -> dict[str, Any]:
         "experiment": run.experiment.name,
         "notebook": str(run.experiment.path),
         "root": str(run.project.root),
-        "sources": str(run.project.sources),
+        "sources": str(run.project.source_root(run.experiment)),
+        "working_folder": str(run.project.working_folder(run.experiment)),
         "folder": str(run.folder),
-        "progress": str(run.project.build / "progress" / f"{run.fingerprint}.json"),
+        "progress": str(progress_file(run)),
+        "needs": {name: str(needed.folder) for name, needed in run.needs.items()},
+        "resources": dict(run.experiment.resources),
         "parameters": run.parameters,
         "changed_parameters": run.changed_parameters,
         "ingredients": run.ingredients,
@@ -65,7 +70,8 @@ def execute(task: Mapping[str, Any]) -> dict[str, Any]:
     part.mkdir(parents=True)
     try:
         started = time.monotonic()
-        error = _papermill(task, part)
+        used = used_files(task["needs"])
+        error = _needs_error(task["needs"]) or _papermill(task, part)
         notebook = _read_notebook(part / EXECUTED, Path(task["notebook"]))
         audit = _take_audit(notebook)
         results, double = collect(notebook)
@@ -79,6 +85,7 @@ def execute(task: Mapping[str, Any]) -> dict[str, Any]:
             "ended": time.time(),
             "seconds": results["seconds"],
             "ingredients": task["ingredients"],
+            "used": used,
             "files": {file.name: fingerprint.hash_file(file) for file in sorted(part.iterdir())},
         }
         _write_json(part / "status.json", status)
@@ -86,11 +93,13 @@ def execute(task: Mapping[str, Any]) -> dict[str, Any]:
         return status
     finally:
         shutil.rmtree(part, ignore_errors=True)
+        for file in (Path(task["progress"]), Path(task["progress"]).with_suffix(".step")):
+            file.unlink(missing_ok=True)
 
 
 def collect(notebook: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     """The records in a notebook's outputs, by kind and name, and what is wrong with them ('' if nothing)."""
-    found: dict[str, Any] = {"values": {}, "claims": {}, "environment": {}}
+    found: dict[str, Any] = {"values": {}, "claims": {}, "curves": {}, "environment": {}}
     for number, data in _outputs(notebook):
         found["environment"] |= data.get(ENVIRONMENT, {})
         for mime, kind in RECORDS.items():
@@ -112,6 +121,16 @@ def _outputs(notebook: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any]]
                 yield number, output["data"]
 
 
+def _needs_error(needs: Mapping[str, str]) -> str:
+    """Why a run cannot begin: a needed run that did not end well; '' where all did."""
+    for name, folder in needs.items():
+        status = read_status(Path(folder))
+        if status is None or status["state"] != "ok":
+            reason = f"failed: {status['error']}" if status else "has not run"
+            return f"it needs '{name}', which {reason}"
+    return ""
+
+
 def _papermill(task: Mapping[str, Any], part: Path) -> str:
     """Executes the notebook into the folder; returns the error in one line, '' where there was none."""
     import nbformat
@@ -130,6 +149,7 @@ def _papermill(task: Mapping[str, Any], part: Path) -> str:
     nbformat.write(notebook, given)
     os.environ[PROGRESS_FILE] = str(Path(task["progress"]).with_suffix(".step"))
     os.environ[RUN_FOLDER] = str(part)
+    os.environ[NEEDS] = json.dumps(task["needs"])
     try:
         execute_notebook(
             given,
@@ -139,7 +159,7 @@ def _papermill(task: Mapping[str, Any], part: Path) -> str:
             kernel_name="python3",
             language="python",
             progress_bar=False,
-            cwd=task["root"],
+            cwd=task["working_folder"],
         )
     except PapermillExecutionError as error:
         return " ".join(f"{error.ename}: {error.evalue} (cell {error.exec_count})".split())
@@ -229,6 +249,7 @@ def _results(
         **{key: task[key] for key in ("experiment", "fingerprint", "profile", "parameters", "changed_parameters")},
         "values": found["values"],
         "claims": found["claims"],
+        "curves": found["curves"],
         "environment": {**machine, **found["environment"]},
         "seconds": round(seconds, 2),
     }

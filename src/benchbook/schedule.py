@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchbook import plan
+from benchbook import state
 from benchbook.errors import BookError
 from benchbook.plan import Project, Run
 from benchbook.run import cores, job
@@ -82,8 +82,9 @@ def make(project: Project, runs: list[Run], profile: str, jobs: int | None = Non
             _watch(process, runs)
         finally:
             _stop(process)
+            shutil.rmtree(project.build / "progress", ignore_errors=True)  # a killed worker leaves what it said
     for run in runs:
-        if plan.read_status(run.folder) is None:
+        if state.read_status(run.folder) is None:
             raise BookError(
                 f"'{run.label}' did not run: see {log} and {folder}/{run.experiment.name}-{run.fingerprint}.log"
             )
@@ -133,11 +134,11 @@ def _watch(process: subprocess.Popen[bytes], runs: list[Run]) -> None:
 
 def _print_changes(runs: list[Run], began: float, seen: dict[str, str]) -> None:
     for run in runs:
-        state, _, detail, elapsed, _ = row(run, began)
-        if seen.get(run.fingerprint) != state:
-            seen[run.fingerprint] = state
-            if state != "waiting":
-                print(f"{state:8} {run.label}  {elapsed}  {detail if state == 'failed' else ''}".rstrip(), flush=True)
+        name, _, detail, elapsed, _ = row(run, began)
+        if seen.get(run.fingerprint) != name:
+            seen[run.fingerprint] = name
+            if name != "waiting":
+                print(f"{name:8} {run.label}  {elapsed}  {detail if name == 'failed' else ''}".rstrip(), flush=True)
 
 
 def _table(runs: list[Run], began: float) -> Any:
@@ -155,25 +156,21 @@ def _table(runs: list[Run], began: float) -> Any:
 
 def row(run: Run, began: float) -> tuple[str, str, str, str, str]:
     """One line of the display: state, run, cell and epoch (or error), elapsed, remaining."""
-    status = plan.read_status(run.folder)
+    status = state.read_status(run.folder)
     if status and status["ended"] >= began:  # an older status is the one that this build replaces
         return status["state"], run.label, str(status["error"]), _clock(status["seconds"]), ""
-    progress = run.project.build / "progress" / f"{run.fingerprint}.json"
-    where, step = _read(progress), _read(progress.with_suffix(".step"))
+    where, step = state.progress(run)
     if not where:
         return "waiting", run.label, "", "", ""
     elapsed = time.time() - where["began"]
-    text = f"cell {where['cell']} of {where['cells']}"
-    done = (where["cell"] - 1) / where["cells"]
-    if step.get("time", 0) >= where["time"]:  # an older step belongs to an earlier cell
-        text += f", epoch {step['step']} of {step['steps']}"
-        done += step["step"] / step["steps"] / where["cells"]
-    return "running", run.label, text, _clock(elapsed), _clock(_remaining(run, elapsed, done))
+    share = step["step"] / step["steps"] if step else 0.0
+    done = (where["cell"] - 1 + share) / where["cells"]
+    return "running", run.label, state.where_is(run), _clock(elapsed), _clock(_remaining(run, elapsed, done))
 
 
 def _remaining(run: Run, elapsed: float, done: float) -> float | None:
     """Seconds to go: from the last run of the same experiment where there is one, else from the share done."""
-    before = plan.latest(run)
+    before = state.History(run.folder.parent).before(run)
     if before and before[1]["state"] == "ok":
         return max(0.0, float(before[1]["seconds"]) - elapsed)
     return elapsed / done - elapsed if done > 0.05 else None
@@ -181,11 +178,3 @@ def _remaining(run: Run, elapsed: float, done: float) -> float | None:
 
 def _clock(seconds: float | None) -> str:
     return "" if seconds is None else f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(path.read_text())
-        return content
-    except (OSError, ValueError):
-        return {}

@@ -23,10 +23,10 @@ from sphinx.util.docutils import SphinxDirective, SphinxRole
 from benchbook.errors import nearest
 from benchbook.fingerprint import hash_text
 from benchbook.provenance import (
-    CHAPTERS,
     badge,
     chapter_link,
     duration,
+    experiment_on,
     provenance,
     provenance_lines,
     state_of,
@@ -124,8 +124,8 @@ def verdict(holds: bool | None) -> str:
 def look_up(role: SphinxRole, kind: str) -> tuple[str, str, dict[str, Any]] | None:
     """The record that a role names, or None where its run has not succeeded; a name that is nowhere is an error."""
     experiment, colon, name = role.text.rpartition(":")
-    if not colon and role.env.docname.startswith(CHAPTERS):
-        experiment = role.env.docname.removeprefix(CHAPTERS)
+    if not colon:
+        experiment = experiment_on(role.env, role.env.docname) or ""
     known = state_of(role.env)["experiments"]
     if experiment not in known:
         _error(role, f"{kind[:-1]} '{role.text}': there is no experiment '{experiment}'{nearest(experiment, known)}")
@@ -181,10 +181,10 @@ def add_states(app: Sphinx, doctree: nodes.document) -> None:
     if page == app.config.root_doc:
         use(env, "*")
         _mark_start_page(app, section)
-    name = page.removeprefix(CHAPTERS)
-    entry = state_of(env)["experiments"].get(name)
-    if not page.startswith(CHAPTERS) or entry is None:
+    name = experiment_on(env, page)
+    if name is None:
         return
+    entry = state_of(env)["experiments"][name]
     use(env, name)
     for number, cell in enumerate(n for n in doctree.findall(nodes.container) if n.get("nb_element") == "cell_code"):
         cell["ids"].append(f"cell-{number + 1}")
@@ -212,8 +212,9 @@ def visit_value(self: Any, node: value) -> None:
     self.benchbook_popovers = getattr(self, "benchbook_popovers", 0) + 1
     identity = f"benchbook-{self.benchbook_popovers}"
     lines = provenance_lines(self.builder.env, node)
-    page = self.builder.get_relative_uri(self.builder.current_docname, f"{CHAPTERS}{node['experiment']}")
-    if f"{CHAPTERS}{node['experiment']}" in self.builder.env.found_docs:
+    chapter = state_of(self.builder.env)["experiments"][node["experiment"]]["page"]
+    if chapter in self.builder.env.found_docs:
+        page = self.builder.get_relative_uri(self.builder.current_docname, chapter)
         lines.append(("more", f'<a href="{page}#{anchor}">in the chapter</a>'))
     body = "".join(f'<span class="benchbook-line"><b>{key}</b> {line}</span>' for key, line in lines)
     self.body.append(f'<button class="{classes}" popovertarget="{identity}">{text}</button>')
