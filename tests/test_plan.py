@@ -5,30 +5,15 @@ from __future__ import annotations
 import json
 
 import pytest
+from conftest import code, write_notebook
 
-from benchbook import plan, state
+from benchbook import plan
 from benchbook.errors import BookError
-from benchbook.run import job
 
 
 @pytest.fixture
 def project(book):
     return plan.Project(book.root)
-
-
-def pretend(run: plan.Run, state: str = "ok", error: str = "") -> None:
-    """Leaves a run folder as a worker would."""
-    run.folder.mkdir(parents=True)
-    task = job(run, "quick")
-    status = {
-        "state": state,
-        "error": error,
-        "files": {},
-        "ingredients": task["ingredients"],
-        "ended": 1.0,
-        "seconds": 1,
-    }
-    (run.folder / "status.json").write_text(json.dumps(status))
 
 
 def test_a_sweep_is_a_grid_and_one_of_its_runs_is_shown(project, book):
@@ -44,9 +29,60 @@ def test_a_sweep_is_a_grid_and_one_of_its_runs_is_shown(project, book):
     assert made.shown()["double"].parameters == {"number": 2, "rate": 0.1}
 
 
+def test_seeds_repeat_each_point_of_a_sweep(project, book):
+    """`seeds: 3` counts the notebook's own seed up, at every point of the grid."""
+    add_seeded(book)
+    book.write("profiles/seeds.yml", "runs: [{experiment: seeded, sweep: {width: [1, 2]}, seeds: 3}]")
+    points = [(run.parameters["width"], run.parameters["seed"]) for run in plan.load(project, "seeds").runs]
+    assert points == [(1, 7), (1, 8), (1, 9), (2, 7), (2, 8), (2, 9)]
+
+
+def add_seeded(book, needs: str = "") -> None:
+    """A third experiment with a seed, which may need another."""
+    path = book.root / "experiments" / "seeded.ipynb"
+    write_notebook(path, code("seed: int = 7", "width: int = 1", tags=("parameters",)), code("x = width"))
+    if needs:
+        notebook = json.loads(path.read_text())
+        notebook["metadata"]["benchbook"] = {"needs": [needs]}
+        path.write_text(json.dumps(notebook))
+
+
+def test_a_need_is_the_run_that_the_book_shows(project, book):
+    """Its fingerprint is part of the dependent's; an entry may name other parameters; what no entry names is added."""
+    add_seeded(book, needs="double")
+    book.write("profiles/a.yml", "runs: [{experiment: seeded}, {experiment: double, sweep: {number: [5, 6]}}]")
+    seeded, five, six = plan.load(project, "a").runs
+    assert seeded.needs == {"double": five}
+    assert seeded.ingredients["needs"] == {"double": five.fingerprint}
+    book.write("profiles/b.yml", "runs: [{experiment: seeded, needs: {double: {number: 6}}}]")
+    other, added = plan.load(project, "b").runs
+    assert (added.fingerprint, added.shown) == (six.fingerprint, False)
+    assert other.fingerprint != seeded.fingerprint
+    book.write("profiles/c.yml", "runs: [{experiment: seeded}]")
+    assert plan.load(project, "c").runs[1].parameters == {"number": 3, "rate": 0.5}
+
+
+def test_needs_that_go_in_a_circle_are_named(project, book):
+    """Two experiments that need one another cannot be planned, and the message shows the circle."""
+    add_seeded(book, needs="other")
+    write_notebook(book.root / "experiments" / "other.ipynb", code("x = 1"))
+    path = book.root / "experiments" / "other.ipynb"
+    notebook = json.loads(path.read_text())
+    notebook["metadata"]["benchbook"] = {"needs": ["seeded"]}
+    path.write_text(json.dumps(notebook))
+    book.write("profiles/circle.yml", "runs: [{experiment: seeded}]")
+    with pytest.raises(BookError, match="seeded → other → seeded"):
+        plan.load(project, "circle")
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
+        ("runs: [{experiment: double, seeds: 3}]", "no parameter 'seed: int'"),
+        ("runs: [{experiment: double, seeds: 0}]", "'seeds' of 'double' is 0"),
+        ("gpu_slots: 0", "'gpu_slots' is 0"),
+        ("runs: [{experiment: double, needs: {alone: {}}}]", "'double' does not need 'alone'"),
+        ("runs: [{experiment: double, needs: {alone: 3}}]", "gives 'alone' no mapping"),
         ("runs: 3", "'runs' is a list"),
         ("- a", "a mapping is wanted here"),
         ("runs: [", "is not YAML"),
@@ -79,33 +115,6 @@ def test_a_profile_that_is_not_there_is_named(project, name):
     """A misspelt profile, or a path, is refused."""
     with pytest.raises(BookError, match="there is no profile"):
         plan.load(project, name)
-
-
-def test_a_run_is_ok_stale_failed_or_not_run(project, book):
-    """The states, each with its reason."""
-    double, alone = plan.load(project, "quick").runs
-    assert state.state(double).name == "not run"
-    pretend(double)
-    pretend(alone, "failed", "ValueError: no (cell 1)")
-    assert state.state(double).name == "ok"
-    assert state.state(alone) == state.State("failed", "ValueError: no (cell 1)")
-    book.write("src/toy/b.py", "def times(number):\n    return number + number\n")
-    edited = plan.load(project, "quick").runs[0]
-    reason = "src/toy/b.py (notebook → toy.a → toy.b)"
-    assert state.state(edited) == state.State("stale", f"changed: {reason}", (reason,))
-
-
-def test_a_damaged_run_is_not_ok(project):
-    """A run folder whose file no longer has its recorded hash counts as not made, and the file is named."""
-    run = plan.load(project, "quick").runs[0]
-    pretend(run)
-    status = json.loads((run.folder / "status.json").read_text())
-    status["files"] = {"results.json": "0" * 64}
-    (run.folder / "status.json").write_text(json.dumps(status))
-    assert state.state(run).name == "not run"
-    assert "results.json" in state.state(run).reason
-    (run.folder / "status.json").write_text('{"state": "o')
-    assert state.state(run).name == "not run"
 
 
 def test_data_files_are_part_of_a_run_that_names_their_data_set(project, book, monkeypatch):
