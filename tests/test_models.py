@@ -11,7 +11,18 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from convnets import colour, data
-from convnets.models import RegressionCNN, ResidualColouriser, layer_table, load_weights, markdown_table
+from convnets.models import (
+    CNN,
+    ConvTransposeNet,
+    DilatedUNet,
+    RegressionCNN,
+    ResidualColouriser,
+    UNet,
+    UNet2018,
+    layer_table,
+    load_weights,
+    markdown_table,
+)
 from convnets.training import evaluate
 
 
@@ -52,6 +63,68 @@ def test_the_assignments_weights_reach_its_error(data_root):
     score = evaluate(model, colour.grey(colour.to_pixels(images)), images, F.mse_loss, precision=torch.float32)
     assert score.loss == pytest.approx(0.00627, abs=5e-6)
     assert score.accuracy is None
+
+
+CLASSIFIERS = [CNN, UNet2018, DilatedUNet, ConvTransposeNet, UNet]
+# (inputs, outputs) of each convolution, for c input channels, f filters and n colours
+WIRING = {
+    "CNN": lambda c, f, n: [(c, f), (f, 2 * f), (2 * f, 2 * f), (2 * f, f), (f, n), (n, n)],
+    "UNet2018": lambda c, f, n: [(c, f), (f, 2 * f), (2 * f, 2 * f), (4 * f, f), (2 * f, n), (n + c, n)],
+    "ConvTransposeNet": lambda c, f, n: [(c, f), (f, 2 * f), (2 * f, f), (f, n), (n, n)],
+    "UNet": lambda c, f, n: [(c, f), (f, 2 * f), (2 * f, f), (2 * f, n), (n + c, n)],
+}
+
+
+@pytest.mark.parametrize("build", CLASSIFIERS)
+@pytest.mark.parametrize(("kernel_size", "in_channels", "num_filters", "num_colours"), [(3, 1, 8, 24), (5, 3, 4, 10)])
+def test_a_classifier_has_the_weights_counted_by_hand(build, kernel_size, in_channels, num_filters, num_colours):
+    """A convolution i to o has k^2 i o + o weights, a batch norm 2 o, after every convolution but the last."""
+    model = build(kernel_size, in_channels, num_filters, num_colours)
+    wiring = WIRING[type(model).__name__](in_channels, num_filters, num_colours)
+    expected = sum(kernel_size**2 * i * o + 3 * o for i, o in wiring) - 2 * num_colours
+    assert sum(parameter.numel() for parameter in model.parameters()) == expected
+    assert model(torch.rand(2, in_channels, 16, 24)).shape == (2, num_colours, 16, 24)
+
+
+@pytest.mark.parametrize("kernel_size", [3, 4, 5, 7])
+@pytest.mark.parametrize("build", [ConvTransposeNet, UNet])
+def test_every_kernel_keeps_the_shapes_of_the_figure(build, kernel_size):
+    """Brief C, B-4: with the right paddings, 4 and 5 give the shapes that 3 gives."""
+    shapes = [row.output_shape for row in layer_table(build(kernel_size, num_filters=4), (1, 32, 32))]
+    assert shapes == [row.output_shape for row in layer_table(build(3, num_filters=4), (1, 32, 32))]
+
+
+def test_a_skip_connection_carries_the_input_to_the_last_layer():
+    """Silencing everything but the image's own channel in the last convolution leaves a convolution of the image."""
+    for model in (UNet(num_filters=4).eval(), UNet2018(num_filters=4).eval()):
+        image = torch.rand(1, 1, 8, 8)
+        with torch.no_grad():
+            model.finalconv.weight[:, :-1] = 0
+        expected = F.conv2d(image, model.finalconv.weight[:, -1:], model.finalconv.bias, padding=1)
+        torch.testing.assert_close(model(image), expected)
+
+
+def test_the_dilated_unet_dilates_the_middle_as_pytorch_does():
+    """The brief's 'dilation 1' is one gap between taps, PyTorch's dilation=2."""
+    block = DilatedUNet(num_filters=4).rfconv
+    images = torch.rand(2, 8, 9, 9)
+    expected = F.conv2d(images, block[0].weight, block[0].bias, padding=2, dilation=2)
+    torch.testing.assert_close(block[0](images), expected)
+
+
+def test_the_shipped_classifier_reaches_its_published_score(data_root):
+    """The weights that come with briefs A and D: 1.5811 and 41.2 % on the 1,000 test horses, in eval mode."""
+    folder = data_root / "assignment"
+    if not (folder / "cnn_k3_f32.npz").exists():
+        pytest.skip(f"no weights in {folder}")
+    images = data.load("horses", num_train=100, num_validation=1000, root=data_root).validation_images
+    labels = colour.nearest_colour(images, colour.load_colours(folder / "colours24.npy"))
+    model = CNN()
+    load_weights(model, folder / "cnn_k3_f32.npz")
+    inputs = colour.grey(colour.to_pixels(images))
+    score = evaluate(model, inputs, labels, F.cross_entropy, precision=torch.float32)
+    assert score.loss == pytest.approx(1.5811, abs=5e-5)
+    assert score.accuracy == pytest.approx(0.412, abs=5e-4)
 
 
 @pytest.mark.parametrize("size", [(32, 32), (30, 18), (33, 7), (1, 5)])

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from convnets.layers import Concatenate
+from convnets.layers import Concatenate, MyConv2d, MyDilatedConv2d
 
 
 class RegressionCNN(nn.Module):
@@ -89,6 +89,152 @@ class ResidualColouriser(nn.Module):
 
 def _block(in_channels: int, out_channels: int) -> nn.Sequential:
     convolution = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+    return nn.Sequential(convolution, nn.BatchNorm2d(out_channels), nn.ReLU())
+
+
+class CNN(nn.Module):
+    """Images to logits of colours, by the 2018 assignments' classification net: `RegressionCNN` on `MyConv2d`.
+
+    Float [N, num_in_channels, H, W] to [N, num_colours, H, W], H and W multiples of 4; attribute names and layer order
+    are the assignment's, so its weights fit.
+    """
+
+    def __init__(
+        self, kernel_size: int = 3, num_in_channels: int = 1, num_filters: int = 32, num_colours: int = 24
+    ) -> None:
+        super().__init__()
+        self.downconv1 = _pooled(num_in_channels, num_filters, kernel_size, nn.MaxPool2d(2))
+        self.downconv2 = _pooled(num_filters, 2 * num_filters, kernel_size, nn.MaxPool2d(2))
+        self.rfconv = _pooled(2 * num_filters, 2 * num_filters, kernel_size)
+        self.upconv1 = _pooled(2 * num_filters, num_filters, kernel_size, nn.Upsample(scale_factor=2))
+        self.upconv2 = _pooled(num_filters, num_colours, kernel_size, nn.Upsample(scale_factor=2))
+        self.finalconv = MyConv2d(num_colours, num_colours, kernel_size)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The logits."""
+        for block in self.children():  # in the order in which they were made
+            images = block(images)
+        return images
+
+
+class UNet2018(nn.Module):
+    """Images to logits of colours: `CNN` with the skip connections of Ronneberger et al. (2015).
+
+    Float [N, num_in_channels, H, W] to [N, num_colours, H, W], H and W multiples of 4. `dilation` is that of `rfconv`,
+    counted as PyTorch counts; 2 makes it the assignments' DilatedUNet.
+    """
+
+    def __init__(
+        self,
+        kernel_size: int = 3,
+        num_in_channels: int = 1,
+        num_filters: int = 32,
+        num_colours: int = 24,
+        dilation: int = 1,
+    ) -> None:
+        super().__init__()
+        self.downconv1 = _pooled(num_in_channels, num_filters, kernel_size, nn.MaxPool2d(2))
+        self.downconv2 = _pooled(num_filters, 2 * num_filters, kernel_size, nn.MaxPool2d(2))
+        self.rfconv = _pooled(2 * num_filters, 2 * num_filters, kernel_size, dilation=dilation)
+        self.upconv1 = _pooled(4 * num_filters, num_filters, kernel_size, nn.Upsample(scale_factor=2))
+        self.upconv2 = _pooled(2 * num_filters, num_colours, kernel_size, nn.Upsample(scale_factor=2))
+        self.finalconv = MyConv2d(num_colours + num_in_channels, num_colours, kernel_size)
+        self.join = Concatenate()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The logits."""
+        down1 = self.downconv1(images)
+        down2 = self.downconv2(down1)
+        up1 = self.upconv1(self.join(self.rfconv(down2), down2))
+        up2 = self.upconv2(self.join(up1, down1))
+        logits: Tensor = self.finalconv(self.join(up2, images))
+        return logits
+
+
+def DilatedUNet(
+    kernel_size: int = 3, num_in_channels: int = 1, num_filters: int = 32, num_colours: int = 24
+) -> UNet2018:
+    """The 2018 assignments' DilatedUNet: `UNet2018` with one gap between the taps of `rfconv`."""
+    return UNet2018(kernel_size, num_in_channels, num_filters, num_colours, dilation=2)
+
+
+def _pooled(
+    in_channels: int, out_channels: int, kernel_size: int, resize: nn.Module | None = None, dilation: int = 1
+) -> nn.Sequential:
+    """A block in the order of 2018: convolution, resizing, batch norm, ReLU."""
+    convolution = (
+        MyConv2d(in_channels, out_channels, kernel_size)
+        if dilation == 1
+        else MyDilatedConv2d(in_channels, out_channels, kernel_size, dilation=dilation)
+    )
+    return nn.Sequential(convolution, *([resize] if resize else []), nn.BatchNorm2d(out_channels), nn.ReLU())
+
+
+class ConvTransposeNet(nn.Module):
+    """Images to logits of colours by strided and transposed convolutions (2021 assignment, Figure 1b).
+
+    Float [N, num_in_channels, H, W] to [N, num_colours, H, W], H and W multiples of 4, for every kernel from 3 on.
+    """
+
+    def __init__(
+        self, kernel_size: int = 3, num_in_channels: int = 1, num_filters: int = 32, num_colours: int = 24
+    ) -> None:
+        super().__init__()
+        self.downconv1 = _halving(num_in_channels, num_filters, kernel_size)
+        self.downconv2 = _halving(num_filters, 2 * num_filters, kernel_size)
+        self.upconv1 = _doubling(2 * num_filters, num_filters, kernel_size)
+        self.upconv2 = _doubling(num_filters, num_colours, kernel_size)
+        self.finalconv = nn.Conv2d(num_colours, num_colours, kernel_size, padding="same")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The logits."""
+        for block in self.children():  # in the order in which they were made
+            images = block(images)
+        return images
+
+
+class UNet(nn.Module):
+    """Images to logits of colours: `ConvTransposeNet` with skip connections (2021 assignment, Figure 1c).
+
+    Float [N, num_in_channels, H, W] to [N, num_colours, H, W], H and W multiples of 4, for every kernel from 3 on.
+    """
+
+    def __init__(
+        self, kernel_size: int = 3, num_in_channels: int = 1, num_filters: int = 32, num_colours: int = 24
+    ) -> None:
+        super().__init__()
+        self.downconv1 = _halving(num_in_channels, num_filters, kernel_size)
+        self.downconv2 = _halving(num_filters, 2 * num_filters, kernel_size)
+        self.upconv1 = _doubling(2 * num_filters, num_filters, kernel_size)
+        self.upconv2 = _doubling(2 * num_filters, num_colours, kernel_size)
+        self.finalconv = nn.Conv2d(num_colours + num_in_channels, num_colours, kernel_size, padding="same")
+        self.join = Concatenate()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The logits."""
+        down1 = self.downconv1(images)
+        up1 = self.upconv1(self.downconv2(down1))
+        up2 = self.upconv2(self.join(up1, down1))
+        logits: Tensor = self.finalconv(self.join(up2, images))
+        return logits
+
+
+def _halving(in_channels: int, out_channels: int, kernel_size: int) -> nn.Sequential:
+    """A block that halves height and width by the stride of its convolution."""
+    convolution = nn.Conv2d(in_channels, out_channels, kernel_size, stride=2, padding=(kernel_size - 1) // 2)
+    return nn.Sequential(convolution, nn.BatchNorm2d(out_channels), nn.ReLU())
+
+
+def _doubling(in_channels: int, out_channels: int, kernel_size: int) -> nn.Sequential:
+    """A block that doubles height and width: of the two sizes that a stride of 2 makes equal, the even one."""
+    convolution = nn.ConvTranspose2d(
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride=2,
+        padding=(kernel_size - 1) // 2,
+        output_padding=kernel_size % 2,
+    )
     return nn.Sequential(convolution, nn.BatchNorm2d(out_channels), nn.ReLU())
 
 
