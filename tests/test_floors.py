@@ -19,6 +19,7 @@ FLOORS = {
         1: {"colour", "metrics", "theory", "image_processing", "figures", "layers", "scenes"},
         2: {"data", "models"},
         3: {"training", "segmentation"},
+        4: {"parallel"},
     },
     "benchbook": {
         1: {"errors", "record", "artefacts"},

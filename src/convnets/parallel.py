@@ -1,0 +1,143 @@
+"""Several trainings at once: one-thread processes on a processor's cores, one after another on a graphics card."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+import torch.multiprocessing
+from torch import Tensor, nn
+
+from convnets.training import History, Loss, choose_device, fit, seed_everything
+
+Progress = Callable[..., None]
+STATES = ("best_state", "last_state")
+POLL = 0.2  # seconds between looks at what the processes say
+_data: dict[str, Any] = {}  # a worker process's share: the tensors, the loss, the queue
+
+
+@dataclass(frozen=True)
+class Task:
+    """One training: how its network is made, with which seed, and what `fit` is told beyond what all tasks share."""
+
+    build: Callable[[], nn.Module]
+    seed: int = 0
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def fit_all(
+    tasks: Sequence[Task],
+    inputs: Tensor,
+    targets: Tensor,
+    loss: Loss,
+    *,
+    validation: tuple[Tensor, Tensor],
+    workers: int | None = None,
+    on_epoch: Progress | None = None,
+    **shared: Any,
+) -> list[tuple[nn.Module, History]]:
+    """Train a network for each task; returns the networks, on the CPU in eval mode, and their histories, in order.
+
+    `shared` and a task's own settings go to `fit`. On a CPU each training has one thread, so that its result does not
+    depend on how many run at once, and `workers` of them run side by side (default: PyTorch's number of threads).
+    `on_epoch(done, all, training_loss=..., validation_loss=...)` counts the epochs of all tasks. Raises ValueError
+    where a task cannot be sent to another process, and what `fit` raises.
+    """
+    device = shared.get("device") or choose_device()
+    workers = 1 if device.type != "cpu" else min(workers or torch.get_num_threads(), len(tasks))
+    total = sum({**shared, **task.settings}.get("epochs", 25) for task in tasks)
+    done = 0
+
+    def count(**losses: float) -> None:
+        nonlocal done
+        done += 1
+        if on_epoch:
+            on_epoch(done, total, **losses)
+
+    data = {"inputs": inputs, "targets": targets, "loss": loss, "validation": validation, **shared}
+    histories = _together(tasks, data, workers, count) if workers > 1 else _in_turn(tasks, data, count)
+    models = [task.build() for task in tasks]
+    for model, history in zip(models, histories, strict=True):
+        model.load_state_dict(history.last_state)
+        model.eval()
+    return list(zip(models, histories, strict=True))
+
+
+def _in_turn(tasks: Sequence[Task], data: dict[str, Any], count: Progress) -> list[History]:
+    with _one_thread():
+        return [_train(task, data, count) for task in tasks]
+
+
+def _together(tasks: Sequence[Task], data: dict[str, Any], workers: int, count: Progress) -> list[History]:
+    try:
+        pickle.dumps([*tasks, data["loss"]])
+    except (AttributeError, TypeError, pickle.PicklingError) as error:
+        raise ValueError(
+            f"a task cannot go to another process ({error}): use functions of modules, or partial"
+        ) from None
+    # 'spawn', because a fork of a process that has computed with several threads may hang
+    context = torch.multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    with ProcessPoolExecutor(workers, context, _start_worker, (data, queue)) as pool:
+        futures = [pool.submit(_work, task) for task in tasks]
+        try:
+            waiting: set[Future[History]] = set(futures)
+            while waiting:
+                ended, waiting = wait(waiting, POLL, FIRST_COMPLETED)
+                while not queue.empty():
+                    count(**queue.get())
+                for future in ended:
+                    future.result()  # an error ends the others too
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return [_with_tensors(future.result()) for future in futures]
+
+
+def _start_worker(data: dict[str, Any], queue: Any) -> None:
+    torch.set_num_threads(1)
+    _data.update(data, queue=queue)
+
+
+def _work(task: Task) -> History:
+    data = dict(_data)
+    queue = data.pop("queue")
+    history = _train(task, data, lambda **losses: queue.put(losses))
+    # As arrays, because tensors would travel by file descriptors, of which there are few.
+    states: dict[str, Any] = {
+        name: {key: tensor.numpy() for key, tensor in getattr(history, name).items()} for name in STATES
+    }
+    return replace(history, **states)
+
+
+def _with_tensors(history: History) -> History:
+    states: dict[str, Any] = {
+        name: {key: torch.from_numpy(x) for key, x in getattr(history, name).items()} for name in STATES
+    }
+    return replace(history, **states)
+
+
+def _train(task: Task, data: dict[str, Any], count: Progress) -> History:
+    seed_everything(task.seed)
+    settings = {**data, **task.settings}
+    inputs, targets, loss = (settings.pop(name) for name in ("inputs", "targets", "loss"))
+
+    def report(epoch: int, epochs: int, **losses: float) -> None:
+        count(**losses)
+
+    return fit(task.build(), inputs, targets, loss, seed=task.seed, on_epoch=report, **settings)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,50 @@
+"""Several trainings at once give what each gives alone."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from convnets.models import UNet
+from convnets.parallel import Task, fit_all
+
+BUILD = partial(UNet, num_filters=4, num_colours=5)
+
+
+def pictures(number: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(number)
+    return torch.rand(number, 1, 8, 8, generator=generator), torch.randint(5, (number, 8, 8), generator=generator)
+
+
+def train(tasks: list[Task], **settings):
+    inputs, labels = pictures(12)
+    return fit_all(tasks, inputs, labels, F.cross_entropy, validation=pictures(6), epochs=2, batch_size=5, **settings)
+
+
+def test_side_by_side_and_in_turn_are_the_same_bit_for_bit():
+    """The number of workers decides nothing but the time; seeds and settings reach their own task, in order."""
+    tasks = [Task(BUILD, seed) for seed in (0, 1)] + [Task(BUILD, 0, {"learning_rate": 0.1})]
+    seen = []
+    together = train(tasks, workers=2, on_epoch=lambda done, total, **losses: seen.append((done, total)))
+    for (model, history), (other, expected) in zip(together, train(tasks, workers=1), strict=True):
+        assert history.training_loss == expected.training_loss
+        for key, tensor in model.state_dict().items():
+            assert torch.equal(tensor, other.state_dict()[key]), key
+    assert seen == [(done, 6) for done in range(1, 7)]
+    losses = [history.training_loss[-1] for _, history in together]
+    assert len(set(losses)) == 3
+
+
+def test_what_one_training_raises_ends_all():
+    """A training that diverges says so in the calling process."""
+    with pytest.raises(FloatingPointError, match="lower it"):
+        train([Task(BUILD, 0), Task(BUILD, 1, {"learning_rate": 1e30})], workers=2)
+
+
+def test_a_task_that_cannot_travel_is_refused():
+    """A function of a notebook's own cannot be sent to another process, and the message says what can."""
+    with pytest.raises(ValueError, match="partial"):
+        train([Task(lambda: BUILD()), Task(BUILD)], workers=2)
