@@ -11,7 +11,14 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from convnets import colour, data
-from convnets.models import RegressionCNN, ResidualColouriser, layer_table, load_weights, markdown_table
+from convnets.models import (
+    PoolUpsampleNet,
+    RegressionCNN,
+    ResidualColouriser,
+    layer_table,
+    load_weights,
+    markdown_table,
+)
 from convnets.training import evaluate
 
 
@@ -52,6 +59,35 @@ def test_the_assignments_weights_reach_its_error(data_root):
     score = evaluate(model, colour.grey(colour.to_pixels(images)), images, F.mse_loss, precision=torch.float32)
     assert score.loss == pytest.approx(0.00627, abs=5e-6)
     assert score.accuracy is None
+
+
+@pytest.mark.parametrize(
+    ("kernel_size", "num_filters", "num_in_channels", "num_colours"), [(3, 32, 1, 24), (5, 4, 3, 7), (1, 2, 2, 3)]
+)
+def test_pool_upsample_net_has_the_weights_counted_by_hand(kernel_size, num_filters, num_in_channels, num_colours):
+    """A convolution i to o has k^2 i o weights and o biases, a batch norm 2 o."""
+    model = PoolUpsampleNet(kernel_size, num_filters, num_in_channels, num_colours)
+    narrow, wide = num_filters, 2 * num_filters
+    blocks = [(num_in_channels, narrow), (narrow, wide), (wide, narrow), (narrow, num_colours)]
+    expected = sum(kernel_size**2 * i * o + 3 * o for i, o in blocks) + kernel_size**2 * num_colours**2 + num_colours
+    assert sum(parameter.numel() for parameter in model.parameters()) == expected
+
+
+def test_pool_upsample_net_is_figure_1a():
+    """The layers of the 2021 brief in its order, each with its shape, for images of 32x32."""
+    rows = layer_table(PoolUpsampleNet(num_filters=4, num_in_channels=2, num_colours=5), (2, 32, 32))[1:]
+    block = ["MyConv2d", "resize", "BatchNorm2d", "ReLU"]
+    kinds = [row.kind.replace("MaxPool2d", "resize").replace("Upsample", "resize") for row in rows]
+    assert kinds == 4 * block + ["MyConv2d"]
+    assert [row.kind for row in rows[1::4]] == ["MaxPool2d", "MaxPool2d", "Upsample", "Upsample"]
+    assert [row.output_shape for row in rows[::4]] == [(4, 32, 32), (8, 16, 16), (4, 8, 8), (5, 16, 16), (5, 32, 32)]
+    assert [row.output_shape for row in rows[3::4]] == [(4, 16, 16), (8, 8, 8), (4, 16, 16), (5, 32, 32)]
+
+
+def test_pool_upsample_net_names_an_even_kernel():
+    """No padding keeps the shapes of Figure 1a under an even kernel."""
+    with pytest.raises(ValueError, match="kernel_size is 4"):
+        PoolUpsampleNet(kernel_size=4)
 
 
 @pytest.mark.parametrize("size", [(32, 32), (30, 18), (33, 7), (1, 5)])

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from convnets.layers import Concatenate
+from convnets.layers import Concatenate, MyConv2d
 
 
 class RegressionCNN(nn.Module):
@@ -48,6 +48,36 @@ class RegressionCNN(nn.Module):
         for block in self.children():  # in the order in which they were made
             images = block(images)
         return images
+
+
+class PoolUpsampleNet(nn.Module):
+    """Grey images to logits of colour classes, by the network of the 2021 assignment's Figure 1a.
+
+    Float [N, num_in_channels, H, W] to [N, num_colours, H, W], H and W multiples of 4; an even `kernel_size` raises
+    ValueError. Each block is a convolution, a halving or doubling, batch norm and ReLU. The assignment's `nn.Conv2d`
+    computes the same as `MyConv2d` from the same weights.
+    """
+
+    def __init__(
+        self, kernel_size: int = 3, num_filters: int = 32, num_in_channels: int = 1, num_colours: int = 24
+    ) -> None:
+        super().__init__()
+
+        def block(in_channels: int, out_channels: int, resize: nn.Module) -> nn.Sequential:
+            convolution = MyConv2d(in_channels, out_channels, kernel_size)
+            return nn.Sequential(convolution, resize, nn.BatchNorm2d(out_channels), nn.ReLU())
+
+        self.downconv1 = block(num_in_channels, num_filters, nn.MaxPool2d(2))
+        self.downconv2 = block(num_filters, 2 * num_filters, nn.MaxPool2d(2))
+        self.upconv1 = block(2 * num_filters, num_filters, nn.Upsample(scale_factor=2))
+        self.upconv2 = block(num_filters, num_colours, nn.Upsample(scale_factor=2))
+        self.finalconv = MyConv2d(num_colours, num_colours, kernel_size)
+
+    def forward(self, grey: Tensor) -> Tensor:
+        """The logits of the colour classes."""
+        down2 = self.downconv2(self.downconv1(grey))
+        logits: Tensor = self.finalconv(self.upconv2(self.upconv1(down2)))
+        return logits
 
 
 class ResidualColouriser(nn.Module):
