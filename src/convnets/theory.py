@@ -46,8 +46,8 @@ def kernel_gradient(image: Array, slopes: Array, kernel_size: int, stride: int =
     `slopes` holds dE/do_ij for every output of `convolve`; the result is [kernel_size, kernel_size].
     """
     reach = _reach((kernel_size, kernel_size))
-    overlaps = [np.vdot(slopes, shifted(image, s, t, stride)) for s, t in _offsets(reach)]
-    return np.reshape(overlaps, (kernel_size, kernel_size))
+    slid = [shifted(image, s, t, stride) for s, t in _offsets(reach)]
+    return np.reshape([np.vdot(slopes, image) for image in slid], (kernel_size, kernel_size))
 
 
 def mse(outputs: Array, targets: Array) -> float:
