@@ -15,6 +15,7 @@ from convnets.models import (
     CNN,
     ConvTransposeNet,
     DilatedUNet,
+    PoolUpsampleNet,
     RegressionCNN,
     ResidualColouriser,
     UNet,
@@ -65,11 +66,12 @@ def test_the_assignments_weights_reach_its_error(data_root):
     assert score.accuracy is None
 
 
-CLASSIFIERS = [CNN, UNet2018, DilatedUNet, ConvTransposeNet, UNet]
+CLASSIFIERS = [CNN, UNet2018, DilatedUNet, PoolUpsampleNet, ConvTransposeNet, UNet]
 # (inputs, outputs) of each convolution, for c input channels, f filters and n colours
 WIRING = {
     "CNN": lambda c, f, n: [(c, f), (f, 2 * f), (2 * f, 2 * f), (2 * f, f), (f, n), (n, n)],
     "UNet2018": lambda c, f, n: [(c, f), (f, 2 * f), (2 * f, 2 * f), (4 * f, f), (2 * f, n), (n + c, n)],
+    "PoolUpsampleNet": lambda c, f, n: [(c, f), (f, 2 * f), (2 * f, f), (f, n), (n, n)],
     "ConvTransposeNet": lambda c, f, n: [(c, f), (f, 2 * f), (2 * f, f), (f, n), (n, n)],
     "UNet": lambda c, f, n: [(c, f), (f, 2 * f), (2 * f, f), (2 * f, n), (n + c, n)],
 }
@@ -125,6 +127,23 @@ def test_the_shipped_classifier_reaches_its_published_score(data_root):
     score = evaluate(model, inputs, labels, F.cross_entropy, precision=torch.float32)
     assert score.loss == pytest.approx(1.5811, abs=5e-5)
     assert score.accuracy == pytest.approx(0.412, abs=5e-4)
+
+
+def test_pool_upsample_net_is_figure_1a():
+    """The layers of the 2021 brief in its order, each with its shape, for images of 32x32."""
+    rows = layer_table(PoolUpsampleNet(num_filters=4, num_in_channels=2, num_colours=5), (2, 32, 32))[1:]
+    block = ["MyConv2d", "resize", "BatchNorm2d", "ReLU"]
+    kinds = [row.kind.replace("MaxPool2d", "resize").replace("Upsample", "resize") for row in rows]
+    assert kinds == 4 * block + ["MyConv2d"]
+    assert [row.kind for row in rows[1::4]] == ["MaxPool2d", "MaxPool2d", "Upsample", "Upsample"]
+    assert [row.output_shape for row in rows[::4]] == [(4, 32, 32), (8, 16, 16), (4, 8, 8), (5, 16, 16), (5, 32, 32)]
+    assert [row.output_shape for row in rows[3::4]] == [(4, 16, 16), (8, 8, 8), (4, 16, 16), (5, 32, 32)]
+
+
+def test_pool_upsample_net_names_an_even_kernel():
+    """No padding keeps the shapes of Figure 1a under an even kernel."""
+    with pytest.raises(ValueError, match="kernel_size is 4"):
+        PoolUpsampleNet(kernel_size=4)
 
 
 @pytest.mark.parametrize("size", [(32, 32), (30, 18), (33, 7), (1, 5)])

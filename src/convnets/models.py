@@ -170,6 +170,30 @@ def _pooled(
     return nn.Sequential(convolution, *([resize] if resize else []), nn.BatchNorm2d(out_channels), nn.ReLU())
 
 
+class PoolUpsampleNet(nn.Module):
+    """Images to logits of colours by pooling and upsampling (2021 assignment, Figure 1a).
+
+    Float [N, num_in_channels, H, W] to [N, num_colours, H, W], H and W multiples of 4; an even kernel raises ValueError.
+    The assignment's `nn.Conv2d` computes the same as `MyConv2d` from the same weights.
+    """
+
+    def __init__(
+        self, kernel_size: int = 3, num_in_channels: int = 1, num_filters: int = 32, num_colours: int = 24
+    ) -> None:
+        super().__init__()
+        self.downconv1 = _pooled(num_in_channels, num_filters, kernel_size, nn.MaxPool2d(2))
+        self.downconv2 = _pooled(num_filters, 2 * num_filters, kernel_size, nn.MaxPool2d(2))
+        self.upconv1 = _pooled(2 * num_filters, num_filters, kernel_size, nn.Upsample(scale_factor=2))
+        self.upconv2 = _pooled(num_filters, num_colours, kernel_size, nn.Upsample(scale_factor=2))
+        self.finalconv = MyConv2d(num_colours, num_colours, kernel_size)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The logits."""
+        for block in self.children():  # in the order in which they were made
+            images = block(images)
+        return images
+
+
 class ConvTransposeNet(nn.Module):
     """Images to logits of colours by strided and transposed convolutions (2021 assignment, Figure 1b).
 
