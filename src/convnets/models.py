@@ -173,8 +173,8 @@ def _pooled(
 class PoolUpsampleNet(nn.Module):
     """Images to logits of colours by pooling and upsampling (2021 assignment, Figure 1a).
 
-    Float [N, num_in_channels, H, W] to [N, num_colours, H, W], H and W multiples of 4. Raises ValueError for an even kernel.
-    The assignment's `nn.Conv2d` computes the same as `MyConv2d` from the same weights.
+    Float [N, num_in_channels, H, W] to [N, num_colours, H, W], H and W multiples of 4. Raises ValueError for an even
+    kernel. The assignment's `nn.Conv2d` computes the same as `MyConv2d` from the same weights.
     """
 
     def __init__(
