@@ -53,14 +53,23 @@ class Runs(SphinxDirective):
         section = nodes.section("", nodes.title("", title), ids=[nodes.make_id(f"runs-of-{name}")], names=[])
         section += nodes.paragraph("", "", nodes.Text(f"{sheet['runs']} runs of "), self.link(name), nodes.Text("."))
         box = nodes.container("", classes=["benchbook-runs-plain"])
-        box += table(sheet["titles"], sheet["rows"])
-        if sheet["left_out"]:
-            box += nodes.paragraph("", f"Not in this table: {', '.join(sheet['left_out'])}.")
+        box += table([_broken(title) for title in sheet["titles"]], sheet["rows"])
+        notes = ["✓ holds, ✗ does not hold, ≈ too close to call."] * sheet["signs"]
+        notes += [f"Not in this table: {', '.join(sheet['left_out'])}."] * bool(sheet["left_out"])
+        if notes:
+            box += nodes.paragraph("", " ".join(notes))
         section += nodes.container("", box, comparison(experiment=name, version=sheet["version"]))
         return section
 
     def link(self, name: str) -> nodes.Node:
         return chapter_link(self.env, name, state_of(self.env)["experiments"][name]["title"])
+
+
+def _broken(name: str) -> nodes.Node:
+    """A name on several lines, so that its column is narrow."""
+    parts = name.replace("_", "_\u200b ").split(" ")
+    lines = [node for part in parts for node in (nodes.raw("", "<br>", format="html"), nodes.Text(part))]
+    return nodes.inline("", "", *lines[1:])
 
 
 def visit_comparison(self: Any, node: comparison) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,12 +17,13 @@ from benchbook.record import claim_sentence, show
 from benchbook.rows import SEED, Comparison, Made, Row, plain
 from benchbook.state import EXECUTED
 
-MAIN = {"value": 5, "claim": 3}  # columns of a kind that are seen without asking
+MAIN = {"value": 4, "claim": 3}  # columns of a kind that are seen without asking
 PRINTED = 50  # rows of the plain table
 PICTURED = 50  # runs of an experiment, from its first row on, whose pictures the page has
 POINTS = 1000  # of a curve on the page; of a longer one every second, third, … is kept
 WIDEST = 40  # characters of a cell in a terminal
 NOTHING = "—"
+SIGNS = {"does not hold": "✗", "too close to call": "≈", "holds in ": "✓ ", "holds": "✓"}  # where room is scarce
 RUNS_FILE = "runs.json"  # beside the Sphinx source: what the page says without its script
 
 
@@ -48,6 +50,12 @@ class Column:
             return [NOTHING, None] if said is None else [comparison.moved(row).get(self.name, said), said]
         record = row.time if self.kind == "time" else row.values.get(self.name)
         return [NOTHING, None] if record is None else [show(record), _short(record["mean"]), record["n"]]
+
+    def title(self, comparison: Comparison) -> str:
+        """The column's name with its unit."""
+        units = {row.values[self.name]["unit"] for row in comparison.rows if self.name in row.values}
+        unit = "s" if self.kind == "time" else ", ".join(sorted(units - {""})) if self.kind == "value" else ""
+        return f"{self.name} ({unit})" if unit else self.name
 
 
 def columns(comparison: Comparison) -> list[Column]:
@@ -128,12 +136,13 @@ def plain_sheet(comparison: Comparison) -> dict[str, Any]:
     """What the page says of an experiment without its script: a table of today's runs, and what it leaves out."""
     rows = _current(comparison)
     chosen = [column for column in columns(comparison) if column.main]
-    texts = [[column.cell(comparison, row)[0] for column in chosen] for row in rows[:PRINTED]]
+    texts = [[_narrow(column.cell(comparison, row)[0], column.kind) for column in chosen] for row in rows[:PRINTED]]
     differing = {"value": len(comparison.values), "claim": len(comparison.claims)}
     more = {"more rows": len(rows) - PRINTED, "rows of older code": len(comparison.rows) - len(rows)}
     more |= {f"more {kind}s that differ": number - MAIN[kind] for kind, number in differing.items()}
     return {
-        "titles": ["", *(column.name for column in chosen)],
+        "titles": ["", *(column.title(comparison) for column in chosen)],
+        "signs": any(column.kind == "claim" for column in chosen),
         "rows": [[_mark(row), *line] for row, line in zip(rows, texts, strict=False)],
         "left_out": [f"{number} {what}" for what, number in more.items() if number > 0],
         "runs": len(comparison.runs),
@@ -143,6 +152,13 @@ def plain_sheet(comparison: Comparison) -> dict[str, Any]:
 
 def _mark(row: Row) -> str:
     return "shown" if row.shown else "older code" if row.older else ""
+
+
+def _narrow(text: str, kind: str) -> str:
+    """A cell of the plain table, which must fit a sheet of paper: a verdict as a sign, a number without its unit."""
+    for words, sign in SIGNS.items() if kind == "claim" else ():
+        text = text.replace(words, sign)
+    return text if kind == "parameter" else re.sub(" ([→±]) ", r"\1", text.partition("\u00a0")[0])
 
 
 def publish(comparisons: Iterable[Comparison], target: Path) -> None:
@@ -201,7 +217,7 @@ def _run(
         "made": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(run.ended)),
         "shown": run.shown,
         "line": run.line,
-        "cells": [column.cell(comparison, alone) for column in chosen] if len(row.runs) > 1 else [],
+        "cells": [column.cell(comparison, alone) for column in chosen] if len(row.runs) > 1 else None,
         "moved": [f"{name} {how}: {claim_sentence(claims[name])}" for name, how in comparison.moved(alone).items()],
         "pictures": {picture["place"]: picture["file"] for picture in pictures},
     }
