@@ -14,6 +14,8 @@ from benchbook.experiments import code_cells
 
 KINDS = {"image/svg+xml": "svg", "image/png": "png", "image/jpeg": "jpg"}
 INDEX = "index.json"
+# What two drawings of the same by matplotlib differ in: the date, and names that are drawn at random.
+CHANCE = re.compile(rb'<dc:date>[^<]*|(id="|#)[a-z]+[0-9a-f]{10}\b')
 ROLE = re.compile(r"\{[\w:-]+\}`([^`]*)`")
 
 
@@ -48,7 +50,7 @@ class Pictures:
         found = []
         for number, cell in enumerate(code_cells(notebook), start=1):
             for place, (kind, content) in enumerate(_pictures(cell), start=1):
-                file = f"{hashlib.sha256(content).hexdigest()[:24]}.{kind}"
+                file = f"{hashlib.sha256(CHANCE.sub(b'', content)).hexdigest()[:24]}.{kind}"
                 (self.folder / file).write_bytes(content)
                 found.append({"place": f"{number}.{place}", "name": _name(cell, number), "file": file})
         return found

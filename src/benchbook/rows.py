@@ -118,7 +118,8 @@ class Comparison:
 
     @cached_property
     def shown(self) -> Row | None:
-        return next((row for row in self.rows if row.shown), None)
+        """The run that the book shows, as a row of its own."""
+        return next((Row((run,)) for run in self.runs if run.shown), None)
 
     @cached_property
     def parameters(self) -> list[str]:
@@ -136,11 +137,11 @@ class Comparison:
 
     @cached_property
     def claims(self) -> list[str]:
-        """The claims whose verdict differs."""
-        return differing(row.claims for row in self.rows)
+        """The claims whose verdict differs among the runs."""
+        return differing(Row((run,)).claims for run in self.runs)
 
     def moved(self, row: Row) -> dict[str, str]:
-        """The claims whose verdict is not that of the row that the book shows: 'holds → does not hold'."""
+        """The claims whose verdict is not that of the run that the book shows: 'holds → does not hold'."""
         before = self.shown.claims if self.shown else {}
         return {name: f"{before[name]} → {now}" for name, now in row.claims.items() if before.get(name, now) != now}
 
@@ -183,4 +184,4 @@ def differing(rows: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def plain(given: Any) -> str:
     """A parameter as a reader sees it."""
-    return ",".join(map(str, given)) if isinstance(given, list) else str(given)
+    return (",".join(map(str, given)) if isinstance(given, list) else str(given)) or "''"

@@ -53,7 +53,9 @@ class Runs(SphinxDirective):
         section = nodes.section("", nodes.title("", title), ids=[nodes.make_id(f"runs-of-{name}")], names=[])
         section += nodes.paragraph("", "", nodes.Text(f"{sheet['runs']} runs of "), self.link(name), nodes.Text("."))
         box = nodes.container("", classes=["benchbook-runs-plain"])
-        box += table([_broken(title) for title in sheet["titles"]], sheet["rows"])
+        # Sphinx would make curly quotes of straight ones, which are part of a parameter.
+        rows = ([nodes.inline("", cell, support_smartquotes=False) for cell in row] for row in sheet["rows"])
+        box += table([_broken(title) for title in sheet["titles"]], rows)
         notes = ["✓ holds, ✗ does not hold, ≈ too close to call."] * sheet["signs"]
         notes += [f"Not in this table: {', '.join(sheet['left_out'])}."] * bool(sheet["left_out"])
         if notes:

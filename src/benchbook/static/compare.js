@@ -322,7 +322,8 @@ window.benchbookRuns = (() => {
       const options = runs.flatMap((run, i) => (now.includes(run.row) ? [[String(i), named(run)]] : []));
       const fresh = !second.value;
       for (const select of [first, second]) offer(select, options);
-      if (fresh && options[1]) second.value = options[1][0];
+      const other = options.find(([i]) => runs[i].row !== runs[options[0][0]].row) || options[1];
+      if (fresh && other) second.value = other[0];
       update();
     }];
   };
