@@ -465,10 +465,13 @@ def test_curves_are_read_off_and_pictures_compared_by_keyboard(built, page):
 @pytest.mark.slow
 @pytest.mark.browser
 def test_a_telephone_shows_the_page_without_scrolling_sideways(built, page):
-    """At 360 pixels only the table's own region scrolls."""
+    """At 360 pixels only the table's own region scrolls; and the browser prints the plain table."""
     page.set_viewport_size({"width": 360, "height": 700})
     page.open(built.root / "_build" / "html" / "book" / "runs.html")
     page.wait_for_selector(".runs-scroll tbody tr")
     page.locator("tbody button[aria-expanded]").first.click()
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.emulate_media(media="print")
+    assert page.locator(".benchbook-runs-plain table").is_visible()
+    assert not page.locator(".runs-scroll").is_visible()
     assert page.problems == []

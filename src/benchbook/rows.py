@@ -132,7 +132,7 @@ class Comparison:
         claims = (record for run in self.runs for record in run.results["claims"].values())
         deciding = list(dict.fromkeys(name for record in claims for name in record.get("made_from", ())))
         found = differing({name: record["mean"] for name, record in row.values.items()} for row in self.rows)
-        found = [name for name in found if name not in self.rows[0].settings]
+        found = [name for name in found if not any(name in row.settings for row in self.rows)]
         return sorted(found, key=lambda name: deciding.index(name) if name in deciding else len(deciding))
 
     @cached_property

@@ -63,12 +63,14 @@ def columns(comparison: Comparison) -> list[Column]:
     found = [Column("parameter", name) for name in comparison.parameters]
     if len({plain(run.parameters.get(SEED)) for run in comparison.runs}) > 1:
         found.append(Column("seed", SEED))
+    repeated = {name for row in comparison.rows for name in row.settings}  # values that only print a parameter
     for kind, moving, all_names in (
         ("value", comparison.values, [name for row in comparison.rows for name in row.values]),
         ("claim", comparison.claims, [name for row in comparison.rows for name in row.claims]),
     ):
         found += [Column(kind, name, main=i < MAIN[kind]) for i, name in enumerate(moving)]
-        found += [Column(kind, name, False, False) for name in dict.fromkeys(all_names) if name not in moving]
+        rest = (name for name in dict.fromkeys(all_names) if name not in moving and name not in repeated)
+        found += [Column(kind, name, False, False) for name in rest]
     return [*found, Column("time", "time")]
 
 

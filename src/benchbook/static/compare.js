@@ -291,6 +291,8 @@ window.benchbookRuns = (() => {
   const picturesOf = (data, rows, folder) => {
     const runs = rows.flatMap((row) => row.runs.map((run) => ({ ...run, row }))).filter((run) => Object.keys(run.pictures).length);
     if (runs.length < 2) return [[], () => {}];
+    const count = rows.flatMap((row) => row.runs).length;
+    const part = runs.length < count ? make("small", {}, `of ${runs.length} of ${count} runs`) : "";
     const update = () => {
       const pair = [runs[first.value], runs[second.value]];
       const files = (place) => pair.map((run) => run?.pictures[place]);
@@ -317,13 +319,13 @@ window.benchbookRuns = (() => {
     };
     const frame = make("div", { class: "runs-slider", pointerdown: drag, pointermove: drag }, ...images, make("span"));
     const caption = make("p");
-    const tools = make("div", { class: "runs-tools" }, figureLabel, firstLabel, secondLabel);
+    const tools = make("div", { class: "runs-tools" }, figureLabel, firstLabel, secondLabel, part);
     return [[make("h3", {}, "Pictures"), tools, frame, range, caption], (now) => {
       const options = runs.flatMap((run, i) => (now.includes(run.row) ? [[String(i), named(run)]] : []));
-      const fresh = !second.value;
+      const before = second.value;
       for (const select of [first, second]) offer(select, options);
-      const other = options.find(([i]) => runs[i].row !== runs[options[0][0]].row) || options[1];
-      if (fresh && other) second.value = other[0];
+      const other = options.find(([i]) => runs[i].row !== runs[first.value].row) || options[1];
+      if (other && (!before || second.value !== before)) second.value = other[0];
       update();
     }];
   };
