@@ -14,6 +14,7 @@ from benchbook import plan
 from benchbook.compare import compare
 from benchbook.errors import BookError
 from benchbook.fingerprint import hash_file
+from benchbook.pictures import Pictures
 from benchbook.record import Value
 from benchbook.run import job
 
@@ -241,7 +242,7 @@ def test_the_command_prints_an_aligned_table(project, book):
     }.items():
         assert shown[header.index(column) :].startswith(cells[0])
         assert other[header.index(column) :].startswith(cells[1])
-    assert "batch_size=32: small holds → does not hold" in said
+    assert "small holds → does not hold: batch_size=32" in said
     assert any("profiles/quick.yml" in line and "show: {batch_size: 32, seed: 0}" in line for line in said)
 
 
@@ -363,6 +364,13 @@ def test_a_picture_is_kept_once_whatever_the_day(built):
     assert len(list((built.root / "_build" / "html" / "_static" / "runs" / "pictures").glob("*.svg"))) == 3
 
 
+def test_a_damaged_notebook_has_no_pictures(tmp_path):
+    """One that is missing or cut off stops nothing."""
+    (tmp_path / "cut.ipynb").write_text('{"cells": [')
+    pictures = Pictures(tmp_path)
+    assert pictures.of(tmp_path / "cut.ipynb", "a") == pictures.of(tmp_path / "none.ipynb", "b") == []
+
+
 @pytest.mark.slow
 def test_a_book_without_the_page_has_nothing_of_it(project, book):
     """No script, no pictures."""
@@ -413,6 +421,9 @@ def test_the_page_answers_from_a_file(built, page):
     opener.press("Enter")
     assert opener.get_attribute("aria-expanded") == "true"
     assert page.locator("tr.runs-seed th").all_inner_texts() == [f"seed={seed}" for seed in range(3)]
+    page.locator("tr.runs-detail button").nth(2).click()
+    page.get_by_text("Copied").wait_for()
+    assert page.evaluate("window.getSelection().toString()") == "show: {batch_size: 32, seed: 2}"
     assert page.locator("tr.runs-detail code").nth(2).inner_text() == "show: {batch_size: 32, seed: 2}"
     assert "small holds → does not hold: It is small." in page.locator("tr.runs-detail").nth(1).inner_text()
     page.locator("summary", has_text="Columns").click()

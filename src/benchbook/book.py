@@ -17,7 +17,8 @@ from benchbook.errors import BookError
 from benchbook.experiments import code_cells
 from benchbook.plan import Plan, Project, Run
 from benchbook.rows import Comparison
-from benchbook.sheet import RUNS_FILE, plain_sheet, publish
+from benchbook.runs_data import publish
+from benchbook.sheet import RUNS_FILE, plain_sheet
 from benchbook.state import EXECUTED, State, read_results
 
 PACKAGE = Path(__file__).parent

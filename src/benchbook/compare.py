@@ -36,22 +36,25 @@ def compare(project: Project, name: str, book: Plan) -> Comparison:
         results = _results(folder) if status["state"] == "ok" else None
         if results is None:
             continue
-        ingredients = status["ingredients"]
-        rest = {key: given for key, given in results["parameters"].items() if key != SEED}
         made = Made(
             folder=folder,
             ended=status["ended"],
             notebook=status["files"].get(EXECUTED, ""),
             results=results,
-            needs=ingredients.get("needs", {}),
-            group=json.dumps({**ingredients, "parameters": rest}, sort_keys=True),
-            older=sources.differences(name, ingredients),
+            needs=status["ingredients"].get("needs", {}),
+            older=sources.differences(name, status["ingredients"]),
             shown=shown is not None and shown.folder == folder,
             line=profile_line(experiment, results["parameters"], entry),
         )
-        groups.setdefault(made.group, []).append(made)
+        groups.setdefault(_without_seed(status["ingredients"]), []).append(made)
     rows = [Row(tuple(sorted(runs, key=lambda run: _order(run.parameters.get(SEED))))) for runs in groups.values()]
     return Comparison(name, experiment.title, book.name, tuple(sorted(rows, key=_place)))
+
+
+def _without_seed(ingredients: Mapping[str, Any]) -> str:
+    """All that a run depends on but its seed."""
+    parameters = {name: given for name, given in ingredients["parameters"].items() if name != SEED}
+    return json.dumps({**ingredients, "parameters": parameters}, sort_keys=True)
 
 
 def profile_line(experiment: Experiment, parameters: Mapping[str, Any], entry: Mapping[str, Any]) -> str:

@@ -32,7 +32,10 @@ class Pictures:
         """The pictures of a notebook: 'place' (code cell and picture in it, as '3.1'), 'name' and 'file' of each."""
         found = self.known.get(digest)
         if found is None or not all((self.folder / picture["file"]).is_file() for picture in found):
-            found = self._write(json.loads(notebook.read_text(encoding="utf-8")))
+            try:
+                found = self._write(json.loads(notebook.read_text(encoding="utf-8")))
+            except (OSError, ValueError):  # a damaged run of somebody's own stops no book
+                return []
         self.used[digest] = found
         return found
 

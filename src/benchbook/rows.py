@@ -17,8 +17,8 @@ SEED = "seed"
 class Made:
     """A successful run that is there.
 
-    older: in what its sources differ from today's, nothing where they agree; group: all that it depends on but its
-    seed; line: what makes a profile show it; notebook: the SHA-256 of its executed notebook.
+    notebook: the SHA-256 of its executed notebook; needs: the fingerprints of the runs that it needed; older: in what
+    its sources differ from today's, nothing where they agree; line: what makes a profile show it.
     """
 
     folder: Path
@@ -26,7 +26,6 @@ class Made:
     notebook: str
     results: dict[str, Any]
     needs: dict[str, str]
-    group: str
     older: tuple[str, ...]
     shown: bool
     line: str

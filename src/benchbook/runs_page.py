@@ -40,11 +40,9 @@ class Runs(SphinxDirective):
         found: list[nodes.Node] = [self.section(name, s) for name, s in known.items() if s["runs"] > 1]
         single = [name for name, sheet in known.items() if sheet["runs"] == 1]
         if single:
-            words = (
-                "One run each, and nothing to compare yet: " if found else "No experiment has a second run yet. One: "
-            )
             links = [node for name in single for node in (nodes.Text(", "), self.link(name))][1:]
-            found.insert(0, nodes.paragraph("", "", nodes.Text(words), *links, nodes.Text(".")))
+            words = nodes.Text("With a single run, and so nothing to compare yet: ")
+            found.insert(0, nodes.paragraph("", "", words, *links, nodes.Text(".")))
         return found or [nodes.paragraph("", "There is no run yet.")]
 
     def section(self, name: str, sheet: dict[str, Any]) -> nodes.Node:

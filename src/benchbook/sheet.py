@@ -1,26 +1,20 @@
-"""A comparison laid out: as lines of text, as a plain table, and as the data of the page that compares runs."""
+"""A comparison laid out in columns: as lines of text, and as the plain table of the page that compares runs."""
 
 from __future__ import annotations
 
-import json
 import math
 import re
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from benchbook.fingerprint import hash_text
-from benchbook.pictures import Pictures
-from benchbook.record import claim_sentence, show
-from benchbook.rows import SEED, Comparison, Made, Row, plain
-from benchbook.state import EXECUTED
+from benchbook.record import show
+from benchbook.rows import SEED, Comparison, Row, plain
 
 MAIN = {"value": 4, "claim": 3}  # columns of a kind that are seen without asking
 PRINTED = 50  # rows of the plain table
-PICTURED = 50  # runs of an experiment, from its first row on, whose pictures the page has
-POINTS = 1000  # of a curve on the page; of a longer one every second, third, … is kept
+NAMED = 3  # rows that are named where many have the same news
 WIDEST = 40  # characters of a cell in a terminal
 NOTHING = "—"
 SIGNS = {"does not hold": "✗", "too close to call": "≈", "holds in ": "✓ ", "holds": "✓"}  # where room is scarce
@@ -49,7 +43,7 @@ class Column:
             said = row.claims.get(self.name)
             return [NOTHING, None] if said is None else [comparison.moved(row).get(self.name, said), said]
         record = row.time if self.kind == "time" else row.values.get(self.name)
-        return [NOTHING, None] if record is None else [show(record), _short(record["mean"]), record["n"]]
+        return [NOTHING, None] if record is None else [show(record), short(record["mean"]), record["n"]]
 
     def title(self, comparison: Comparison) -> str:
         """The column's name with its unit."""
@@ -90,11 +84,22 @@ def lines(comparison: Comparison, *, older: bool = False, width: int | None = No
         table.append(["*" if row.shown else _mark(row), run, *(column.cell(comparison, row)[0] for column in chosen)])
     kept = _fitting(table, 2 + len(comparison.parameters), width)
     told = [f"{comparison.experiment}: {comparison.title}", *_aligned([line[:kept] for line in table])]
-    told += [f"{comparison.label(row)}: {name} {how}" for row in rows for name, how in comparison.moved(row).items()]
+    told += _moves(comparison, rows)
     told += [f"{len(table[0]) - kept} more columns in a wider terminal, and in --json"] * (kept < len(table[0]))
     left = len(comparison.rows) - len(rows)
     told += [f"{left} more of older code: --older shows them"] * bool(left)
     return [_printable(line) for line in [*told, *_advice(comparison, rows)]]
+
+
+def _moves(comparison: Comparison, rows: Sequence[Row]) -> Iterator[str]:
+    """A line for each way in which a claim moved against the run that the book shows, with the rows where it did."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        for name, how in comparison.moved(row).items():
+            found.setdefault((name, how), []).append(comparison.label(row))
+    for (name, how), labels in found.items():
+        more = f" and {len(labels) - NAMED} more" if len(labels) > NAMED else ""
+        yield f"{name} {how}: {'; '.join(labels[:NAMED])}{more}"
 
 
 def _current(comparison: Comparison) -> list[Row]:
@@ -131,7 +136,7 @@ def _printable(line: str) -> str:
     return "".join(sign if sign.isprintable() else "�" for sign in line.replace("\u00a0", " "))
 
 
-# ---- the page ------------------------------------------------------------------------------------------------------
+# ---- the plain table -----------------------------------------------------------------------------------------------
 
 
 def plain_sheet(comparison: Comparison) -> dict[str, Any]:
@@ -163,79 +168,7 @@ def _narrow(text: str, kind: str) -> str:
     return text if kind == "parameter" else re.sub(" ([→±]) ", r"\1", text.partition("\u00a0")[0])
 
 
-def publish(comparisons: Iterable[Comparison], target: Path) -> None:
-    """Puts into a folder of the site what the page's script reads: a script of data each, and the pictures of runs."""
-    (target / "pictures").mkdir(parents=True, exist_ok=True)
-    pictures = Pictures(target / "pictures")
-    scripts = {f"{c.experiment}.js": f"benchbookRuns({json.dumps(data(c, pictures))});\n" for c in comparisons}
-    for path in target.glob("*.js"):
-        if path.name not in scripts:
-            path.unlink()
-    for name, content in scripts.items():
-        path = target / name
-        if not path.is_file() or path.read_text(encoding="utf-8") != content:
-            path.write_text(content, encoding="utf-8")
-    pictures.close()
-
-
-def data(comparison: Comparison, pictures: Pictures) -> dict[str, Any]:
-    """All that the page's script shows of an experiment."""
-    chosen = columns(comparison)
-    pictured = {
-        run.folder: pictures.of(run.folder / EXECUTED, run.notebook)
-        for run in comparison.runs[:PICTURED]
-        if run.notebook
-    }
-    return {
-        "experiment": comparison.experiment,
-        "profile": comparison.profile,
-        "columns": [[column.kind, column.name, column.main] for column in chosen],
-        "curves": {name: [r["x"], r["y"]] for row in comparison.rows for name, r in row.curves.items()},
-        "figures": {picture["place"]: picture["name"] for found in pictured.values() for picture in found},
-        "rows": [
-            {
-                "label": comparison.label(row),
-                "shown": row.shown,
-                "older": row.older,
-                "seeds": [run.parameters[SEED] for run in row.runs if SEED in run.parameters],
-                "cells": [column.cell(comparison, row) for column in chosen],
-                "curves": {name: _drawn(record) for name, record in row.curves.items()},
-                "runs": [_run(comparison, row, run, chosen, pictured.get(run.folder, [])) for run in row.runs],
-            }
-            for row in comparison.rows
-        ],
-    }
-
-
-def _run(
-    comparison: Comparison, row: Row, run: Made, chosen: Sequence[Column], pictures: Iterable[dict[str, str]]
-) -> dict[str, Any]:
-    alone = Row((run,))
-    seed = f" seed={run.parameters[SEED]}" if len(row.runs) > 1 else ""
-    claims = run.results["claims"]
-    return {
-        "label": comparison.label(row) + seed,
-        "fingerprint": run.folder.name,
-        "made": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(run.ended)),
-        "shown": run.shown,
-        "line": run.line,
-        "cells": [column.cell(comparison, alone) for column in chosen] if len(row.runs) > 1 else None,
-        "moved": [f"{name} {how}: {claim_sentence(claims[name])}" for name, how in comparison.moved(alone).items()],
-        "pictures": {picture["place"]: picture["file"] for picture in pictures},
-    }
-
-
-def _drawn(record: dict[str, Any]) -> dict[str, list[float]]:
-    """A curve's points, its mean over the seeds, and the lowest and the highest of them."""
-    every = slice(None, None, math.ceil(len(record["xs"]) / POINTS))
-    points = list(zip(*record["ys"], strict=True))[every]
-    found = {"xs": record["xs"][every], "mean": [math.fsum(ys) / len(ys) for ys in points]}
-    if len(record["ys"]) > 1:
-        found |= {"low": [min(ys) for ys in points], "high": [max(ys) for ys in points]}
-    return {name: [_short(number) for number in numbers] for name, numbers in found.items()}
-
-
-def _short(number: float) -> float:
+def short(number: float) -> float:
     """Six digits of a number: more are not read off a page."""
     return number if isinstance(number, int) else float(f"{number:.6g}")
 

@@ -103,7 +103,7 @@ window.benchbookRuns = (() => {
     const detail = (row, run) => {
       const code = make("code", {}, run.line);
       const says = run.shown ? "The book shows this run, by " : `The book shows it by this line in profiles/${data.profile}.yml: `;
-      const told = [make("p", {}, says, code, " ", button({ click: (event) => copy(code, event.target) }, "Copy"))];
+      const told = [make("p", {}, says, code, " ", button({ click: (event) => copy(code, event.target).catch(() => {}) }, "Copy"))];
       if (row.older.length) told.push(make("p", {}, `Older code; changed since: ${row.older.join("; ")}.`));
       told.push(...run.moved.map((sentence) => make("p", {}, sentence)));
       told.push(make("p", {}, make("small", {}, `run ${run.fingerprint}, made ${run.made}`)));
