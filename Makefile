@@ -9,7 +9,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help book test check run list status serve clean lock
+.PHONY: help book test check run list status compare serve clean lock
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -36,6 +36,10 @@ list: $(READY)  ## the experiments with their parameters
 
 status: $(READY)  ## how each run of the profile stands, and why  [PROFILE=full]
 	@$(BIN)/benchbook status --profile "$(PROFILE)"
+
+compare: $(READY)  ## the runs of one experiment side by side: EXP=colourisation_regression  [PROFILE=full]
+	@test -n "$(EXP)" || { echo 'make compare: which experiment? Give EXP=NAME; `make list` shows the names' >&2; exit 2; }
+	@$(BIN)/benchbook compare "$(EXP)" --profile "$(PROFILE)"
 
 serve: $(READY)  ## show the built book on a free port of this machine
 	@$(BIN)/benchbook serve

@@ -23,11 +23,11 @@ FLOORS = {
     },
     "benchbook": {
         1: {"errors", "record", "artefacts"},
-        2: {"experiments", "fingerprint", "formulas"},
-        3: {"plan", "mend"},
-        4: {"state", "provenance", "typeset"},
-        5: {"run", "changes", "site", "pdf"},
-        6: {"schedule", "reports", "book"},
+        2: {"experiments", "fingerprint", "formulas", "rows"},
+        3: {"plan", "mend", "pictures"},
+        4: {"state", "provenance", "sheet", "typeset"},
+        5: {"run", "changes", "compare", "runs_data", "site", "pdf"},
+        6: {"schedule", "reports", "book", "runs_page"},
         7: {"cli"},
     },
 }

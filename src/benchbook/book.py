@@ -7,16 +7,19 @@ import io
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from benchbook import experiments, fingerprint, plan
+from benchbook.compare import compare
 from benchbook.errors import BookError
 from benchbook.experiments import code_cells
 from benchbook.plan import Plan, Project, Run
-from benchbook.run import EXECUTED
-from benchbook.state import State, read_results
+from benchbook.rows import Comparison
+from benchbook.runs_data import publish
+from benchbook.sheet import RUNS_FILE, plain_sheet
+from benchbook.state import EXECUTED, State, read_results
 
 PACKAGE = Path(__file__).parent
 STATE_FILE = "benchbook.json"
@@ -33,8 +36,8 @@ SPHINX = {
 UNUSED = {"sphinx_thebe"}  # it names a script in the network, twice on the search page
 
 
-def stage(project: Project, book: Plan, states: dict[str, State]) -> Path:
-    """Lays out the Sphinx source: prose, notebooks with the outputs of their runs, and the state of all of them.
+def stage(project: Project, book: Plan, states: dict[str, State], compared: Iterable[Comparison] = ()) -> Path:
+    """Lays out the Sphinx source: prose, notebooks with the outputs of their runs, the state of all, runs compared.
 
     Files are written only where their content changed, so that Sphinx reads only those pages again.
     """
@@ -49,6 +52,8 @@ def stage(project: Project, book: Plan, states: dict[str, State]) -> Path:
         notebook = merged(path, published)
         files[path.relative_to(project.root)] = json.dumps(notebook, ensure_ascii=False).encode()
     files[Path(STATE_FILE)] = json.dumps(describe(project, book, states), ensure_ascii=False).encode()
+    sheets = {comparison.experiment: plain_sheet(comparison) for comparison in compared}
+    files[Path(RUNS_FILE)] = json.dumps(sheets, ensure_ascii=False).encode()
     for path in target.rglob("*"):
         if path.is_file() and path.relative_to(target) not in files:
             path.unlink()
@@ -127,10 +132,13 @@ def build(project: Project, book: Plan, how: Mapping[Path, State], *, pdf: bool 
         return "nothing has changed"
     marker.unlink(missing_ok=True)
     states = {name: how[run.folder] for name, run in book.shown().items()}
-    source = stage(project, book, states)
+    compared = [compare(project, name, book) for name in states if (project.runs / name).is_dir()]
+    source = stage(project, book, states, compared)
     whole = all(state.name == "ok" for state in states.values())
     _stop_at(sphinx(source, html, "html"), whole)
     _add_start_page(project, html)
+    if (html / "_static" / "runs").is_dir():  # the extension makes it where a page compares runs
+        publish(compared, html / "_static" / "runs")
     if pdf:
         from benchbook.pdf import make_pdf
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -79,6 +80,11 @@ def _parser() -> argparse.ArgumentParser:
     ):
         command = add(name, function, text, json=True)
         command.add_argument("run", help="an experiment's name, or the first digits of a fingerprint")
+    compare = add(
+        "compare", compare_runs, "the runs of one experiment side by side: what differs, what moved", json=True
+    )
+    compare.add_argument("experiment", help="the notebook's name, as `benchbook list` shows it")
+    compare.add_argument("--older", action="store_true", help="runs of older code too")
     changes = add("changes", show_changes, "the sentences whose numbers or claims moved since the last look", json=True)
     changes.add_argument("--keep", action="store_true", help="do not count this as a look")
     prune = add("prune", prune_runs, "remove the runs that no profile names", json=True, profile=False)
@@ -227,6 +233,22 @@ def show_changes(project: Project, options: argparse.Namespace) -> int:
         print("nothing has moved since the last look")
     for change in found or ():
         print(f"{change.page}\n  - {change.old}\n  + {change.new}")
+    return 0
+
+
+def compare_runs(project: Project, options: argparse.Namespace) -> int:
+    """Prints the runs of one experiment as the rows of a table."""
+    from benchbook.compare import compare
+    from benchbook.sheet import lines
+
+    found = compare(project, options.experiment, plan.load(project, options.profile))
+    if not found.rows:
+        name = options.experiment
+        raise BookError(f"no successful run of '{name}' is there to compare: `benchbook run {name}` makes one")
+    if options.json:
+        return _print_json(found.describe())
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    print("\n".join(lines(found, older=options.older, width=width)))
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,7 @@ def chapter_link(env: BuildEnvironment, name: str, title: str, target: str = "")
     return nodes.inline("", "", make_refnode(env.app.builder, env.docname, page, target, nodes.Text(title)))
 
 
-def table(titles: list[str], rows: Iterable[list[Any]]) -> nodes.table:
+def table(titles: Sequence[str | nodes.Node], rows: Iterable[list[Any]]) -> nodes.table:
     """A docutils table of texts and inline nodes."""
 
     def entry(cell: Any) -> nodes.entry:

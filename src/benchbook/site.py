@@ -3,6 +3,7 @@
 {value}`experiment:name`   a number with its unit; a click shows its provenance
 {claim}`experiment:name`   a sentence with its numbers, and whether it held in this run
 {claims}, {chapters}       directives: a table of all claims; a table of all chapters with their states
+{runs}                     directive of `runs_page`: the runs of each experiment side by side
 """
 
 from __future__ import annotations
@@ -256,6 +257,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("claims", Claims)
     app.add_directive("chapters", Chapters)
     app.add_css_file("benchbook.css")
+    app.setup_extension("benchbook.runs_page")
     app.connect("config-inited", announce)
     app.connect("builder-inited", add_static_files)
     app.connect("env-get-outdated", outdated)

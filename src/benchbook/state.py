@@ -15,6 +15,7 @@ from benchbook import fingerprint
 from benchbook.artefacts import SUFFIX
 from benchbook.plan import Project, Run
 
+EXECUTED = "executed.ipynb"
 STATUS_KEYS = {"state", "error", "files", "ingredients", "ended", "seconds"}
 
 

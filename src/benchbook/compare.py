@@ -1,0 +1,134 @@
+"""Finds the runs of one experiment that are there, to be compared.
+
+Runs of older code, which would not be made again today, are told by the code, modules, packages and data that they
+recorded.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchbook import experiments, fingerprint, plan
+from benchbook.errors import BookError
+from benchbook.experiments import Experiment
+from benchbook.plan import Plan, Project
+from benchbook.rows import SEED, Comparison, Made, Row
+from benchbook.state import EXECUTED, History, read_results, read_status
+
+
+def compare(project: Project, name: str, book: Plan) -> Comparison:
+    """The successful runs of an experiment; the profile `book` says which of them the book shows.
+
+    Raises BookError, with the nearest name, where there is no such experiment.
+    """
+    experiment = plan.read_experiment(experiments.find(project.root, name))
+    shown = book.shown().get(name)
+    entry = _entry(project, book, experiment)
+    sources = _Sources(project)
+    groups: dict[str, list[Made]] = {}
+    for folder, status in History(project.runs / name).statuses.items():
+        results = _results(folder) if status["state"] == "ok" else None
+        if results is None:
+            continue
+        made = Made(
+            folder=folder,
+            ended=status["ended"],
+            notebook=status["files"].get(EXECUTED, ""),
+            results=results,
+            needs=status["ingredients"].get("needs", {}),
+            older=sources.differences(name, status["ingredients"]),
+            shown=shown is not None and shown.folder == folder,
+            line=profile_line(experiment, results["parameters"], entry),
+        )
+        groups.setdefault(_without_seed(status["ingredients"]), []).append(made)
+    rows = [Row(tuple(sorted(runs, key=lambda run: _order(run.parameters.get(SEED))))) for runs in groups.values()]
+    return Comparison(name, experiment.title, book.name, tuple(sorted(rows, key=_place)))
+
+
+def _without_seed(ingredients: Mapping[str, Any]) -> str:
+    """All that a run depends on but its seed."""
+    parameters = {name: given for name, given in ingredients["parameters"].items() if name != SEED}
+    return json.dumps({**ingredients, "parameters": parameters}, sort_keys=True)
+
+
+def profile_line(experiment: Experiment, parameters: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
+    """What an experiment's entry in a profile is to say so that the book shows the run with these parameters.
+
+    `show: {…}` for a run of the entry's own sweep, otherwise `parameters: {…}`, without any sweep.
+    """
+    defaults = {name: parameter.default for name, parameter in experiment.parameters.items()}
+    fixed, sweep = {**defaults, **entry["parameters"]}, entry["sweep"]
+    swept = bool(sweep) and parameters.keys() >= sweep.keys()
+    swept = swept and all(
+        given in sweep[name] if name in sweep else given == fixed.get(name) for name, given in parameters.items()
+    )
+    changed = {name: given for name, given in parameters.items() if name not in defaults or given != defaults[name]}
+    told = {name: parameters[name] for name in sweep} if swept else changed
+    flow = yaml.safe_dump(told, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**9)
+    return f"{'show' if swept else 'parameters'}: {flow.strip()}"
+
+
+class _Sources:
+    """What a run made today would depend on, read once for each experiment."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.today = cache(self._today)
+
+    def differences(self, name: str, ingredients: Mapping[str, Any]) -> tuple[str, ...]:
+        """In what a run is not one of today's sources with its own parameters; nothing where it is."""
+        then = {"data": {}, "needs": {}, **ingredients}
+        try:
+            experiment, static, reached = self.today(name)
+            parameters = experiment.bind(then["parameters"])
+        except BookError as error:
+            return (str(error),)
+        data = plan.data_digests(self.project, str(parameters.get("dataset", "")))
+        now = {**then, **static, "parameters": parameters, "data": data}
+        lines = fingerprint.differences(now, then, reached, self.project.root)
+        for needed, digest in then["needs"].items():
+            status = read_status(self.project.runs / needed / digest)
+            if status is None or self.differences(needed, status["ingredients"]):
+                lines.append(f"the run of '{needed}' that it needs")
+        return tuple(lines)
+
+    def _today(self, name: str) -> tuple[Experiment, dict[str, Any], fingerprint.Closure]:
+        experiment = plan.read_experiment(experiments.find(self.project.root, name))
+        root = self.project.source_root(experiment)
+        static = fingerprint.static_ingredients(experiment.code, root)
+        return experiment, static, fingerprint.closure(experiment.code, root)
+
+
+def _entry(project: Project, book: Plan, experiment: Experiment) -> dict[str, dict[str, Any]]:
+    """What the profile fixes, and what it sweeps, of an experiment; the plan has found it sound."""
+    profile = yaml.safe_load((project.root / "profiles" / f"{book.name}.yml").read_text(encoding="utf-8"))
+    entries = (entry for entry in profile.get("runs", ()) if entry["experiment"] == experiment.name)
+    entry: dict[str, Any] = next(entries, {})
+    seeds = {SEED: plan.seeds(experiment, entry["seeds"])} if "seeds" in entry else {}
+    return {"parameters": entry.get("parameters") or {}, "sweep": {**(entry.get("sweep") or {}), **seeds}}
+
+
+def _results(folder: Path) -> dict[str, Any] | None:
+    """A run's results; None where they cannot be read."""
+    try:
+        return read_results(folder)
+    except (OSError, ValueError):
+        return None
+
+
+def _place(row: Row) -> tuple[Any, ...]:
+    """The shown row first, then those of today's code by their parameters, then older ones, the newest first."""
+    age = -max(run.ended for run in row.runs) if row.older else 0.0
+    return not row.shown, bool(row.older), age, [_order(given) for given in row.settings.values()]
+
+
+def _order(given: Any) -> tuple[bool, float, str]:
+    """Numbers by their size, all else after them by its text."""
+    number = isinstance(given, int | float)
+    return not number, float(given) if number else 0.0, str(given)

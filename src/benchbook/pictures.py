@@ -1,0 +1,76 @@
+"""The pictures that executed notebooks hold, as files that are named by their content."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchbook.experiments import code_cells
+
+KINDS = {"image/svg+xml": "svg", "image/png": "png", "image/jpeg": "jpg"}
+INDEX = "index.json"
+# What two drawings of the same by matplotlib differ in: the date, and names that are drawn at random.
+CHANCE = re.compile(rb'<dc:date>[^<]*|(id="|#)[a-z]+[0-9a-f]{10}\b')
+ROLE = re.compile(r"\{[\w:-]+\}`([^`]*)`")
+
+
+class Pictures:
+    """A folder with the pictures of notebooks; each notebook is read once, and known again by its SHA-256."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        path = folder / INDEX
+        self.known: dict[str, list[dict[str, str]]] = json.loads(path.read_text()) if path.is_file() else {}
+        self.used: dict[str, list[dict[str, str]]] = {}
+
+    def of(self, notebook: Path, digest: str) -> list[dict[str, str]]:
+        """The pictures of a notebook: 'place' (code cell and picture in it, as '3.1'), 'name' and 'file' of each."""
+        found = self.known.get(digest)
+        if found is None or not all((self.folder / picture["file"]).is_file() for picture in found):
+            try:
+                found = self._write(json.loads(notebook.read_text(encoding="utf-8")))
+            except (OSError, ValueError):  # a damaged run of somebody's own stops no book
+                return []
+        self.used[digest] = found
+        return found
+
+    def close(self) -> None:
+        """Keeps what was asked for and removes the files of all other pictures."""
+        keep = {INDEX, *(picture["file"] for found in self.used.values() for picture in found)}
+        for path in self.folder.iterdir():
+            if path.name not in keep:
+                path.unlink()
+        part = self.folder / f"{INDEX}.part"
+        part.write_text(json.dumps(self.used), encoding="utf-8")
+        part.replace(self.folder / INDEX)
+
+    def _write(self, notebook: Mapping[str, Any]) -> list[dict[str, str]]:
+        found = []
+        for number, cell in enumerate(code_cells(notebook), start=1):
+            for place, (kind, content) in enumerate(_pictures(cell), start=1):
+                file = f"{hashlib.sha256(CHANCE.sub(b'', content)).hexdigest()[:24]}.{kind}"
+                (self.folder / file).write_bytes(content)
+                found.append({"place": f"{number}.{place}", "name": _name(cell, number), "file": file})
+        return found
+
+
+def _pictures(cell: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
+    """The kind and the content of every picture that a cell shows."""
+    for output in cell.get("outputs", ()):
+        data = output.get("data", {})
+        kind = next((kind for kind in KINDS if kind in data), None)
+        if kind is not None:
+            text = "".join(data[kind])
+            yield KINDS[kind], text.encode() if KINDS[kind] == "svg" else base64.b64decode(text)
+
+
+def _name(cell: Mapping[str, Any], number: int) -> str:
+    """What a picture shows: its caption, else its alternative text, else its cell."""
+    settings = cell.get("metadata", {}).get("mystnb", {})
+    text = settings.get("figure", {}).get("caption") or settings.get("image", {}).get("alt") or f"cell {number}"
+    return ROLE.sub(r"\1", " ".join(str(text).split()))
