@@ -112,8 +112,8 @@ def derivatives(target: Target, knots: Array, signs: Array) -> tuple[Fit, Array,
 def move_knots(target: Target, fit: Fit, steps: int) -> Fit:
     """The fit after at most `steps` of Newton's method in its knots, which are in order and stay so.
 
-    A knot at an end of the interval stays there. Every step lowers the error: it goes by the Hessian's absolute value,
-    and is halved until the error falls.
+    A knot at an end of the interval stays there. Every step goes by the Hessian's absolute value and is halved until the
+    error falls; the last is so small that rounding hides whether it does.
     """
     free = (fit.knots > target.start) & (fit.knots < target.end)
     fit, gradient, hessian = derivatives(target, fit.knots, fit.signs)
@@ -128,7 +128,7 @@ def move_knots(target: Target, fit: Fit, steps: int) -> Fit:
             knots = fit.knots + direction / 2**halvings
             if np.all(np.diff([target.start, *knots[free], target.end]) > 0.1 * gaps):
                 trial, gradient, hessian = derivatives(target, knots, fit.signs)
-                if trial.rmse < fit.rmse:
+                if settled or trial.rmse < fit.rmse:
                     break
         else:
             return fit

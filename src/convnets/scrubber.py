@@ -56,13 +56,11 @@ class Scrubber:
     xlabel: str = "x"
 
     def __post_init__(self) -> None:
-        frames, points = np.asarray(self.frames), np.size(self.x)
-        if frames.ndim != 2 or frames.shape[1] != points or np.size(self.truth) != points or not len(frames):
-            raise ValueError(f"frames are {frames.shape} for {points} points: give [F, M] for x and truth of [M]")
-        if len(self.labels) != len(frames) or len(self.marks) not in (0, len(frames)):
-            raise ValueError(
-                f"{len(self.labels)} labels and {len(self.marks)} marks for {len(frames)} frames: give one each"
-            )
+        x, truth, frames = (np.shape(np.asarray(values)) for values in (self.x, self.truth, self.frames))
+        if len(frames) != 2 or not frames[0] or not frames[1:] == x == truth:
+            raise ValueError(f"x {x}, truth {truth}, frames {frames}: give [M], [M] and [F, M]")
+        if len(self.labels) != frames[0] or len(self.marks) not in (0, frames[0]):
+            raise ValueError(f"{len(self.labels)} labels, {len(self.marks)} marks, {frames[0]} frames: give one each")
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, str]:
         return {"text/html": self.html(), "image/svg+xml": self.svg(), "text/plain": self.alt}
