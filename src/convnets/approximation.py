@@ -52,7 +52,7 @@ def parts(parameters: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def network(parameters: Tensor, x: Tensor, activation: str) -> Tensor:
     """The outputs [M] of one network, parameters [3H + 1], at the points x [M]."""
     w, b, v, c = parts(parameters)
-    return ACTIVATIONS[activation](torch.outer(x, w) + b) @ v + c
+    return v @ ACTIVATIONS[activation](torch.outer(w, x) + b[:, None]) + c
 
 
 def loss(parameters: Tensor, x: Tensor, y: Tensor, activation: str) -> Tensor:
@@ -108,7 +108,7 @@ def train(
 
 
 def steps_to(losses: Tensor, level: Tensor) -> Array:
-    """The first step, counted from 1, after which losses [steps, N] are at most level [N]; all steps where none is."""
+    """The first step, counted from 1, at which losses [steps, N] are at most level [N]; the number of steps if none."""
     reached = losses <= level
     return torch.where(reached.any(0), reached.int().argmax(0) + 1, len(losses)).double().numpy()
 

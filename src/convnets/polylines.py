@@ -6,6 +6,7 @@ pieces at most. Errors are over the whole interval: the root of the mean square 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[Any]  # float64 throughout
-NODES = 8  # of Gauss's rule on each piece
+gauss = functools.cache(np.polynomial.legendre.leggauss)  # nodes and weights on [-1, 1]
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,10 @@ def features(x: Array, knots: Array, signs: Array) -> Array:
 
 
 def _rule(target: Target, knots: Array) -> tuple[Array, Array]:
-    """Nodes and weights of Gauss's rule on each piece between the knots."""
+    """Nodes and weights of Gauss's rule on each piece between the knots; the fewer pieces, the more nodes on each."""
     inside = np.sort(knots[(knots > target.start) & (knots < target.end)])
     edges = np.concatenate([[target.start], inside, [target.end]])
-    nodes, weights = np.polynomial.legendre.leggauss(NODES)
+    nodes, weights = gauss(max(6, 96 // (len(edges) - 1)))
     half, middle = np.diff(edges)[:, None] / 2, (edges[1:, None] + edges[:-1, None]) / 2
     return (middle + half * nodes).ravel(), (half * weights).ravel()
 
@@ -112,8 +113,8 @@ def derivatives(target: Target, knots: Array, signs: Array) -> tuple[Fit, Array,
 def move_knots(target: Target, fit: Fit, steps: int) -> Fit:
     """The fit after at most `steps` of Newton's method in its knots, which are in order and stay so.
 
-    A knot at an end of the interval stays there. Every step goes by the Hessian's absolute value and is halved until the
-    error falls; the last is so small that rounding hides whether it does.
+    A knot at an end of the interval stays there. Every step goes by the Hessian's absolute value, and is halved until
+    the error falls; the last is so small that rounding hides whether it does.
     """
     free = (fit.knots > target.start) & (fit.knots < target.end)
     fit, gradient, hessian = derivatives(target, fit.knots, fit.signs)

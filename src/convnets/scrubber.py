@@ -130,12 +130,12 @@ class Scrubber:
             if low <= tick <= high:
                 at = np.interp(tick, (low, high), (LEFT, RIGHT))
                 parts += [f'<path d="M{at:.1f} {BOTTOM}v5" stroke="currentColor"/>']
-                parts += [_text(at, BOTTOM + 19, f"{tick:g}", "middle")]
+                parts += [_text(at, BOTTOM + 19, _number(tick), "middle")]
         for tick in MaxNLocator(6).tick_values(bottom, top):
             if bottom <= tick <= top:
                 at = np.interp(tick, (bottom, top), (BOTTOM, TOP))
                 parts += [f'<path d="M{LEFT} {at:.1f}h-5" stroke="currentColor"/>']
-                parts += [_text(LEFT - 8, at + 4, f"{tick:g}".replace("-", "−"), "end")]
+                parts += [_text(LEFT - 8, at + 4, _number(tick), "end")]
         return "".join([*parts, _text((LEFT + RIGHT) / 2, BOTTOM + 38, self.xlabel, "middle")])
 
     def _legend(self) -> str:
@@ -156,6 +156,10 @@ class Scrubber:
 def _line(name: str, x: NDArray[Any], y: NDArray[Any], look: str) -> str:
     points = " ".join(f"{a / 10:g},{b / 10:g}" for a, b in zip(x, y, strict=True))
     return f'<polyline class="{name}" points="{points}" {look}/>'
+
+
+def _number(value: float) -> str:
+    return f"{value:g}".replace("-", "−")
 
 
 def _text(x: float, y: float, words: str, anchor: str) -> str:
