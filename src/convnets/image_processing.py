@@ -106,9 +106,9 @@ def separate(kernel: ArrayLike) -> tuple[Array, Array] | None:
     The rank is the number of singular values above rounding (numpy.linalg.matrix_rank's bound). The row is the kernel's
     own row through its largest entry, up to sign, so that whole numbers stay whole.
     """
-    mask = np.asarray(kernel, np.float64)
+    mask = _checked_kernel(kernel)
     strengths = np.linalg.svd(mask, compute_uv=False)
-    if (strengths[1:] > strengths[0] * max(mask.shape) * np.finfo(np.float64).eps).any():
+    if (strengths[1:] > strengths[0] * len(mask) * np.finfo(np.float64).eps).any():
         return None
     row, column = np.unravel_index(np.abs(mask).argmax(), mask.shape)
     pivot = mask[row, column] or 1.0  # the kernel of zeros is a product of zeros
