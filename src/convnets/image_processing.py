@@ -20,7 +20,8 @@ LAPLACIAN = np.array([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]])
 
 BORDERS = ("zero", "edge", "symmetric", "reflect", "wrap")
 METHODS = ("auto", "shifts", "separable", "fft")
-FFT_TAPS = 100  # the FFT takes about as long as this many shifted adds: the chapter measures it
+FFT_TAPS = 100  # the FFT takes as long as 50 to 150 shifted adds, by size and state of the memory: see the chapter
+SECOND_PASS = 3  # two passes take as long as about this many adds more than their own
 _CALL = 10_000  # pixels in one call of daxpy: for more OpenBLAS wakes its threads, which takes longer than the work
 _STRIP = 2 * _CALL  # pixels worked on at a time, so that they stay in the processor's cache
 
@@ -59,13 +60,14 @@ def mirror(image: NDArray[Any]) -> NDArray[Any]:
 
 
 def swap_red_green(image: NDArray[Any]) -> NDArray[Any]:
-    """The colour image [H, W, 3] with its first two channels exchanged."""
+    """The colour image [H, W, 3], first and second channel exchanged."""
     return image[:, :, [1, 0, 2]]
 
 
 def add_noise(image: Bytes, rng: np.random.Generator) -> Bytes:
-    """The image with a whole number from 0 to 255 added to or subtracted from every pixel, clipped to 0 … 255."""
-    size, sign = rng.integers(0, 256, image.shape), rng.choice([-1, 1], image.shape)
+    """Every pixel plus or minus a random 0 … 255, clipped to 0 … 255."""
+    size = rng.integers(0, 256, image.shape)
+    sign = rng.choice([-1, 1], image.shape)
     return np.clip(_bytes(image) + sign * size, 0, 255).astype(np.uint8)
 
 
@@ -97,7 +99,10 @@ def my_conv2(image: ArrayLike, kernel: ArrayLike, border: str = "zero", method: 
 
 
 def choose_method(kernel: ArrayLike) -> str:
-    """The method that `my_conv2` takes for a kernel: the least of k² shifted adds, 2k if separable, and `FFT_TAPS`."""
+    """The method that `my_conv2` takes for a kernel: the one with the fewest shifted adds.
+
+    Those are: one for each entry that is not zero; or 2k + `SECOND_PASS` if the kernel is separable; or `FFT_TAPS`.
+    """
     return _prepared(_checked_kernel(kernel), "auto")[0]
 
 
@@ -129,16 +134,14 @@ def frequency_response(kernel: ArrayLike, vertical: NDArray[Any], horizontal: ND
 
 
 def _prepared(kernel: Array, method: str) -> tuple[str, list[Array]]:
-    """The method to use, and the kernels to apply one after the other."""
-    factors = separate(kernel) if method in ("auto", "separable") else None
-    if method == "auto":
-        adds = {"shifts": kernel.size, "fft": FFT_TAPS} | ({"separable": 2 * len(kernel)} if factors else {})
-        method = min(adds, key=lambda name: adds[name])
-    if method != "separable":
-        return method, [kernel]
-    if factors is None:
-        raise ValueError("kernel has a rank above one, so no two vectors make it: choose method 'shifts' or 'fft'")
-    return method, [factors[0][:, np.newaxis], factors[1][np.newaxis]]
+    """The method to use, and the kernels to apply one after the other; "auto" is the cheapest that is possible."""
+    adds = {"shifts": int(np.count_nonzero(kernel)), "separable": 2 * len(kernel) + SECOND_PASS, "fft": FFT_TAPS}
+    for name in sorted(adds, key=lambda way: adds[way]) if method == "auto" else [method]:
+        if name != "separable":
+            return name, [kernel]
+        if factors := separate(kernel):
+            return name, [factors[0][:, np.newaxis], factors[1][np.newaxis]]
+    raise ValueError("kernel has a rank above one, so no two vectors make it: choose method 'shifts' or 'fft'")
 
 
 def _by_shifts(image: NDArray[Any], kernels: Sequence[Array], border: str) -> Array:
