@@ -46,6 +46,7 @@ def every_figure() -> list[Figure]:
         figures.bars({name: pair[1][:, -1] for name, pair in many.items()}, LINES),
         figures.picture_rows({"grey input": images[..., 0], "ResidualColouriser": images}),
         figures.colour_pairs(images[0, 0, :6], images[1, 0, :6], ["RGB 0.25\nΔE2000 12"] * 6),
+        figures.titled_pictures({"the picture": images[0], "Sobel, 3 × 3": images[0, ..., 0] - 9.0, "c": images[1]}, 2),
     ]
 
 
@@ -61,7 +62,7 @@ def texts(figure: Figure) -> list[Text]:
     return [text for text in everything if text.get_visible() and text.get_text().strip() and text not in unseen]
 
 
-@pytest.mark.parametrize("number", range(7))
+@pytest.mark.parametrize("number", range(8))
 def test_nothing_is_cut_and_nothing_overlaps(number):
     """Every text lies inside the page, and no two lie on one another."""
     figure = every_figure()[number]
@@ -114,6 +115,20 @@ def test_pictures_are_shown_pixel_by_pixel_in_their_rows():
         assert np.array_equal(big[times // 2 :: times, times // 2 :: times], small), k
         assert np.array_equal(big, np.repeat(np.repeat(small, times, 0), times, 1))
     assert [text.get_text() for text in texts(figure) if text.get_text() in ("input", "truth")] == ["input", "truth"]
+
+
+def test_numbers_are_shown_as_grey_around_zero():
+    """uint8 stays as it is; signed numbers have 0 in the middle, others 0 at black; a few large ones change nothing."""
+    images = {"bytes": np.uint8([[0, 7]]), "signed": [[-2.0, 0.0, 1.0, 2.0]], "positive": [[0.0, 1.0, 2.0]]}
+    figure = figures.titled_pictures(images, columns=2)
+    shown = [axes.images[0].get_array()[0] for axes in figure.axes if axes.images]
+    assert [list(dict.fromkeys(row.tolist())) for row in shown] == [[0, 7], [0, 128, 191, 255], [0, 128, 255]]
+    assert [axes.get_title() for axes in figure.axes] == ["bytes", "signed", "positive", ""]
+    values = np.linspace(-1, 1, 1000)[np.newaxis]
+    values[0, :3] = 1e6
+    assert figures.as_grey(values)[0, 500] == 128
+    assert int(figures.as_grey(values)[0, 750]) == pytest.approx(191, abs=2)
+    assert not figures.as_grey(np.zeros((2, 2))).any()
 
 
 def test_colour_pairs_show_both_colours():

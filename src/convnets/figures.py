@@ -142,6 +142,39 @@ def picture_rows(rows: Mapping[str, ArrayLike], columns: int = 8) -> Figure:
     return figure
 
 
+def titled_pictures(pictures: Mapping[str, ArrayLike], columns: int = 3) -> Figure:
+    """Pictures under their titles, `columns` in a row, as large as the page allows.
+
+    uint8 [H, W] or [H, W, 3] is shown as it is, other numbers [H, W] by `as_grey`.
+    """
+    arrays = {title: np.asarray(picture) for title, picture in pictures.items()}
+    rows = -(-len(arrays) // columns)
+    shapes = [array.shape[0] / array.shape[1] for array in arrays.values()]
+    lines = max(title.count("\n") + 1 for title in arrays)
+    height = rows * (WIDTH / columns * max(shapes) + 0.1 + 0.17 * lines)
+    figure = Figure(figsize=(WIDTH, height), layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02))
+    grid: NDArray[Any] = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, (title, array) in zip(grid.flat, arrays.items(), strict=False):
+        image = array if array.dtype == np.uint8 else as_grey(array)
+        axes.imshow(enlarge(image), cmap="gray", vmin=0, vmax=255, interpolation="none")
+        axes.set_title(title, fontsize=9, pad=3)
+    return figure
+
+
+def as_grey(values: ArrayLike) -> NDArray[np.uint8]:
+    """Numbers as uint8 grey: 0 becomes 128 and the largest sizes black and white; 0 black where none is negative.
+
+    The largest two-hundredth of the sizes is cut off, so that a few pixels do not leave all others grey.
+    """
+    numbers = np.asarray(values, float)
+    most = np.percentile(np.abs(numbers), 99.5) or 1.0
+    low, high = (-most, most) if numbers.min() < 0 else (0.0, most)
+    grey: NDArray[np.uint8] = np.clip((numbers - low) / (high - low) * 255, 0, 255).round().astype(np.uint8)
+    return grey
+
+
 def enlarge(image: NDArray[Any], least: int = 192) -> NDArray[Any]:
     """The image [H, W] or [H, W, 3] with every pixel repeated, so that it has at least `least` pixels a side."""
     times = -(-least // image.shape[0])
