@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 WIDTH, HEIGHT = 680, 340  # of the drawing, in pixels where the page is wide enough
 LEFT, RIGHT, TOP, BOTTOM = 52, 668, 30, 296  # of the axes in it
 CURVE, DOTS = "#0072B2", "#D55E00"
+STEPS = [1, 2, 5, 10]  # of the ticks
 
 SCRIPT = """
 (() => {
@@ -79,9 +80,9 @@ class Scrubber:
         last = len(self.labels) - 1
         return (
             f'<div id="{name}" class="scrubber">{self.svg()}\n<label style="display: block">{escape(self.slider)} '
+            f"<output>{escape(self.labels[-1])}</output>"
             f'<input type="range" min="0" max="{last}" value="{last}" autocomplete="off" '
-            f'aria-valuetext="{escape(self.labels[-1])}" style="width: 60%; vertical-align: middle"> '
-            f"<output>{escape(self.labels[-1])}</output></label>\n"
+            f'aria-valuetext="{escape(self.labels[-1])}" style="display: block; width: 90%; margin: auto"></label>\n'
             f'<script type="application/json">{code}</script>\n<script>{SCRIPT.replace("ID", name)}</script></div>'
         )
 
@@ -126,12 +127,12 @@ class Scrubber:
     def _axes(self) -> str:
         (low, high), (bottom, top) = self._limits()
         parts = [f'<path d="M{LEFT} {TOP}V{BOTTOM}H{RIGHT}" fill="none" stroke="currentColor"/>']
-        for tick in MaxNLocator(8).tick_values(low, high):
+        for tick in MaxNLocator(8, steps=STEPS).tick_values(low, high):
             if low <= tick <= high:
                 at = np.interp(tick, (low, high), (LEFT, RIGHT))
                 parts += [f'<path d="M{at:.1f} {BOTTOM}v5" stroke="currentColor"/>']
                 parts += [_text(at, BOTTOM + 19, _number(tick), "middle")]
-        for tick in MaxNLocator(6).tick_values(bottom, top):
+        for tick in MaxNLocator(6, steps=STEPS).tick_values(bottom, top):
             if bottom <= tick <= top:
                 at = np.interp(tick, (bottom, top), (BOTTOM, TOP))
                 parts += [f'<path d="M{LEFT} {at:.1f}h-5" stroke="currentColor"/>']
