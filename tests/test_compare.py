@@ -341,6 +341,8 @@ def test_without_scripts_and_on_paper_there_is_a_plain_table(built):
 def test_only_the_page_is_read_again_when_runs_change(built, project):
     """Without a change nothing is done; a new run changes no chapter; one that is gone takes its pictures along."""
     html = built.root / "_build" / "html"
+    pictures = html / "_static" / "runs" / "pictures"
+    assert len(list(pictures.glob("*.svg"))) == 3  # of seven runs: drawings that differ only by their date are one
     assert "nothing has changed" in built.run("build", "--no-run", "--no-pdf").stdout
     pages = {path: path.stat().st_mtime_ns for path in html.rglob("*.html") if path.stem not in ("search", "genindex")}
     (new,) = runs(project, {"batch_size": 256})
@@ -349,19 +351,12 @@ def test_only_the_page_is_read_again_when_runs_change(built, project):
     assert "1.25" in built.html("book/runs")
     # the start page has this one in its table of contents
     assert {path.stem for path, when in pages.items() if path.stat().st_mtime_ns != when} == {"runs", "index"}
-    pictures = html / "_static" / "runs" / "pictures"
     assert len([path for path in pictures.glob("*.svg") if 'width="99"' in path.read_text()]) == 1
     for path in new.folder.iterdir():
         path.unlink()
     new.folder.rmdir()
     built.run("build", "--no-run", "--no-pdf")
     assert not [path for path in pictures.glob("*.svg") if 'width="99"' in path.read_text()]
-
-
-@pytest.mark.slow
-def test_a_picture_is_kept_once_whatever_the_day(built):
-    """Drawings that differ only by their date are one file; so seven runs with three drawings have three."""
-    assert len(list((built.root / "_build" / "html" / "_static" / "runs" / "pictures").glob("*.svg"))) == 3
 
 
 def test_a_damaged_notebook_has_no_pictures(tmp_path):
@@ -387,7 +382,7 @@ def rows_of(page) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.browser
 def test_the_page_answers_from_a_file(built, page):
-    """Sorted by keyboard, filtered by typing, runs opened and ticked, columns chosen; no error on the console."""
+    """Sorted by keyboard, filtered by typing, opened, copied, on a telephone, printed; no error on the console."""
     page.open(built.root / "_build" / "html" / "book" / "runs.html")
     page.wait_for_selector(".runs-scroll tbody tr")
     assert not page.locator(".benchbook-runs-plain").is_visible()
@@ -430,6 +425,11 @@ def test_the_page_answers_from_a_file(built, page):
     page.locator("details label", has_text="same").locator("input").check()
     assert page.locator(".runs-scroll thead th", has_text="same").is_visible()
     assert page.locator("img[src=x]").count() == 0
+    page.set_viewport_size({"width": 360, "height": 700})  # only the table's own region scrolls sideways
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.emulate_media(media="print")
+    assert page.locator(".benchbook-runs-plain table").is_visible()
+    assert not page.locator(".runs-scroll").is_visible()
     assert page.problems == []
 
 
@@ -470,19 +470,4 @@ def test_curves_are_read_off_and_pictures_compared_by_keyboard(built, page):
     slider.press("ArrowRight")
     after = page.locator(".runs-slider img").nth(1).evaluate("image => getComputedStyle(image).clipPath")
     assert (before, after) == ("inset(0px 0px 0px 50%)", "inset(0px 0px 0px 51%)")
-    assert page.problems == []
-
-
-@pytest.mark.slow
-@pytest.mark.browser
-def test_a_telephone_shows_the_page_without_scrolling_sideways(built, page):
-    """At 360 pixels only the table's own region scrolls; and the browser prints the plain table."""
-    page.set_viewport_size({"width": 360, "height": 700})
-    page.open(built.root / "_build" / "html" / "book" / "runs.html")
-    page.wait_for_selector(".runs-scroll tbody tr")
-    page.locator("tbody button[aria-expanded]").first.click()
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
-    page.emulate_media(media="print")
-    assert page.locator(".benchbook-runs-plain table").is_visible()
-    assert not page.locator(".runs-scroll").is_visible()
     assert page.problems == []

@@ -4,7 +4,7 @@
 "use strict";
 
 window.benchbookRuns = (() => {
-  // Okabe and Ito's colours, after the page's own for the first row. Seven colours and five dashes make 35 pairs.
+  // Okabe and Ito's colours, after the page's own for the first row; with the dashes 35 pairs.
   const COLOURS = ["currentColor", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
   const DASHES = ["none", "7 3", "2 3", "9 3 2 3", "14 4"];
   const DRAWN = 4; // rows that are drawn before anybody chooses
@@ -42,6 +42,7 @@ window.benchbookRuns = (() => {
   });
   const swatch = (row) =>
     draw("svg", { width: 34, height: 10, "aria-hidden": true }, draw("path", { d: "M0 5H34", ...style(row) }));
+  const side = (value) => (typeof value === "number" ? "runs-number" : "");
   const named = (row) => row.label + (row.shown ? " (shown)" : "");
 
   // ---- the table
@@ -78,7 +79,7 @@ window.benchbookRuns = (() => {
   };
 
   const copy = async (code, pressed) => {
-    window.getSelection().selectAllChildren(code); // to be copied by hand, where a browser forbids it
+    window.getSelection().selectAllChildren(code); // for a browser that forbids copying
     await navigator.clipboard.writeText(code.textContent);
     pressed.textContent = "Copied";
   };
@@ -94,9 +95,8 @@ window.benchbookRuns = (() => {
     }
 
     const cell = (column, [text, value, samples]) => {
-      const kind = data.columns[column][0];
-      const verdict = kind === "claim" ? `${VERDICTS[value] || ""} ${text.includes("→") ? "runs-moved" : ""}` : "";
-      return make("td", { class: `runs-${kind} ${verdict}` }, text, samples > 1 ? make("small", {}, ` n\u00a0${samples}`) : "");
+      const verdict = data.columns[column][0] === "claim" ? `${VERDICTS[value] || ""} ${text.includes("→") ? "runs-moved" : ""}` : "";
+      return make("td", { class: `${side(value)} ${verdict}` }, text, samples > 1 ? make("small", {}, ` n\u00a0${samples}`) : "");
     };
     const cells = (all) => inOrder().map((column) => cell(column, all[column]));
 
@@ -129,13 +129,13 @@ window.benchbookRuns = (() => {
 
     const heads = new Map();
     const head = (column) => {
-      const [kind, name] = data.columns[column];
+      const name = data.columns[column][1];
       const click = () => {
         [sorted, down] = sorted !== column ? [column, false] : down ? [null, false] : [column, true];
         arrange();
       };
       const words = name.split("_").flatMap((word, i) => (i ? ["_", make("wbr"), word] : [word]));
-      heads.set(column, make("th", { scope: "col", class: `runs-${kind}` }, button({ click }, ...words)));
+      heads.set(column, make("th", { scope: "col", class: side(rows[0].cells[column][1]) }, button({ click }, ...words)));
       return heads.get(column);
     };
 
@@ -279,8 +279,8 @@ window.benchbookRuns = (() => {
     const [chooser, curve] = choice("Curve", plot);
     offer(curve, names.map((name) => [name, name]));
     const [logarithm, logBox] = tick("logarithmic", false, (checked) => { log = checked; plot(); });
-    const none = make("p", {}, "No row that is ticked in the table has this curve.");
-    const note = make("small", {}, "Mean over the seeds; the band reaches from the lowest to the highest. Point at the drawing, or use the arrow keys on it, to read it off.");
+    const none = make("p", {}, "No ticked row has this curve.");
+    const note = make("small", {}, "Mean over the seeds, with a band from the lowest to the highest. Point at the drawing, or use the arrow keys on it, to read it off.");
     new ResizeObserver(plot).observe(frame);
     const tools = make("div", { class: "runs-tools" }, chooser, logarithm);
     return [[make("h3", {}, "Curves"), tools, frame, legend, none, note], (now) => { visible = now; plot(); }];
