@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import io
 import json
 import re
@@ -15,8 +14,7 @@ from benchbook import experiments, fingerprint, plan
 from benchbook.errors import BookError
 from benchbook.experiments import code_cells
 from benchbook.plan import Plan, Project, Run
-from benchbook.run import EXECUTED
-from benchbook.state import State, read_results
+from benchbook.state import EXECUTED, State, read_results
 
 PACKAGE = Path(__file__).parent
 STATE_FILE = "benchbook.json"
@@ -193,7 +191,7 @@ def _digest(project: Project, book: Plan, how: Mapping[Path, State]) -> str:
     prose = [project.root / name for name in PAGES] + sorted((project.root / "book").rglob("*"))
     files = [*prose, *experiments.notebooks(project.root).values(), *sorted(project.runs.glob("*/*/status.json"))]
     engine = [*sorted(PACKAGE.glob("*.py")), *sorted((PACKAGE / "static").iterdir())]
-    versions = [importlib.metadata.version(name) for name in ("sphinx", "jupyter-book", "myst-nb", "sphinx-book-theme")]
+    versions = [fingerprint.version(name) for name in ("sphinx", "jupyter-book", "myst-nb", "sphinx-book-theme")]
     parts = [
         *(f"{path} {fingerprint.hash_file(path)}" for path in [*files, *engine] if path.is_file()),
         *(f"{run.folder} {run.shown} {how[run.folder]}" for run in book.runs),

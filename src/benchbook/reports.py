@@ -13,8 +13,7 @@ from benchbook.errors import BookError, nearest
 from benchbook.experiments import code_cells, source
 from benchbook.fingerprint import LENGTH
 from benchbook.plan import Plan, Project, Run
-from benchbook.run import EXECUTED
-from benchbook.state import History, State
+from benchbook.state import EXECUTED, History, State
 
 TERMINAL_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 

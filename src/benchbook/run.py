@@ -24,10 +24,9 @@ from benchbook.artefacts import NEEDS, RUN_FOLDER
 from benchbook.experiments import code_cells, tags
 from benchbook.plan import Run
 from benchbook.record import CLAIM, CURVE, ENVIRONMENT, PROGRESS_FILE, VALUE
-from benchbook.state import progress_file, read_status, used_files
+from benchbook.state import EXECUTED, progress_file, read_status, used_files
 
 KERNEL_DIED = 3
-EXECUTED = "executed.ipynb"
 RECORDS = {VALUE: "values", CLAIM: "claims", CURVE: "curves"}
 AUDIT = "application/vnd.benchbook.audit+json"
 # Added as a last cell and taken out again: what the kernel really loaded, held against the static closure.
