@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
 import base64
 import inspect
 import json
+import os
 import random
 import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 import zlib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +38,14 @@ def science():  # what the chapter's fingerprint reaches; importing it would tim
 """
 
 
+@cache
+def scratch() -> Path:
+    """A folder that is gone when the bench ends."""
+    folder = Path(tempfile.mkdtemp(prefix="benchbook-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 def noise(seed: int, size: int = 128) -> bytes:
     """A PNG of random pixels, which no compression makes small."""
     pixels = random.Random(seed).randbytes(3 * size * size)
@@ -54,7 +66,9 @@ def write_book(root: Path, chapters: int, runs: int, pictures: int = PICTURES) -
     (root / "profiles" / "quick.yml").write_text(yaml.safe_dump({"title": "Quick", "runs": entries}))
     numbers = " ".join(f"{{value}}`{name}:answer`" for name in names)
     config = {"sphinx": {"extra_extensions": ["benchbook.site"]}}
-    return _write_pages(root, [f"experiments/{name}" for name in names], f"\n{numbers}\n\n```{{chapters}}\n```\n", config)
+    return _write_pages(
+        root, [f"experiments/{name}" for name in names], f"\n{numbers}\n\n```{{chapters}}\n```\n", config
+    )
 
 
 def write_peer(root: Path, chapters: int) -> Path:
@@ -90,8 +104,9 @@ def change_prose(chapter: Path, word: str) -> None:
 
 def command(name: str, *words: str | Path, cwd: Path) -> str:
     """What a program of this environment prints, as a process of its own; raises RuntimeError where it fails."""
-    program = [sys.executable, "-m", "benchbook.cli"] if name == "benchbook" else [Path(sys.executable).parent / name]
-    done = subprocess.run([*program, *words], cwd=cwd, capture_output=True, text=True, check=False)
+    environment = {key: text for key, text in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    program = [Path(sys.executable).parent / name, *words]
+    done = subprocess.run(program, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{name} {' '.join(map(str, words))}: {(done.stderr or done.stdout).strip()[-300:]}")
     return done.stdout
