@@ -33,8 +33,8 @@ def pairs() -> list[Pair]:
     cached = "jupyter-book, cached, 10 chapters"
     return [
         Pair("nothing to do: 12 chapters, 60 runs", build_unchanged, cached, peer_unchanged, goal=3, limit=0.25),
-        Pair("one chapter's prose changed", build_changed, cached, peer_changed, goal=1, prepare=change_prose),
-        Pair("one notebook, a worker", work, "papermill", papermill),
+        Pair("one chapter's prose changed", build_changed, cached, peer_changed, goal=0.9, prepare=change_prose),
+        Pair("one notebook, a worker", work, "papermill", papermill, goal=0.8),
         Pair("one notebook, the whole command", run, "papermill", papermill, prepare=forget, slow=True),
         Pair("status of 1,000 runs that are there", status, "snakemake --dry-run", dry_run, limit=2),
         Pair("status of 1,000 stale runs", status_stale, limit=2, slow=True),
