@@ -9,7 +9,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help book test check run list status compare serve clean lock
+.PHONY: help book test check bench run list status compare serve clean lock
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -26,6 +26,9 @@ check: $(READY)  ## format, lint, types, fast tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -m "not slow and not browser and not data"
+
+bench: $(READY)  ## measure what is promised, against its peers, into _build/bench.json  [QUICK=1 NAME=engine]
+	$(BIN)/python -m tests.bench $(if $(QUICK),--quick) $(foreach name,$(NAME),"$(name)")
 
 run: $(READY)  ## one experiment with parameters of your own: EXP=colourisation_regression PARAMS="epochs=50 num_filters=64"
 	@test -n "$(EXP)" || { echo 'make run: which experiment? Give EXP=NAME; `make list` shows the names' >&2; exit 2; }

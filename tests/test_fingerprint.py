@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.metadata
 import os
 import random
 from pathlib import Path
@@ -111,3 +113,75 @@ def test_outside_packages_count_by_version_and_the_standard_library_does_not(tmp
     import numpy
 
     assert versions["numpy"] == numpy.__version__
+
+
+def test_versions_are_those_of_the_packages_own_metadata():
+    """For every package that is installed, by its name; for one under another name than its import; and for none."""
+    for distribution in importlib.metadata.distributions():
+        assert fingerprint.version(distribution.metadata["Name"]) == distribution.version
+    assert fingerprint.version("yaml") == importlib.metadata.version("pyyaml")
+    assert fingerprint.version("_pytest") == pytest.__version__
+    assert fingerprint.version("nowhere_to_be_found") == "none"
+
+
+def walked(code: str) -> set[str]:
+    """Brute force: the names that `imports` shall find, from every node of the tree."""
+    found = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found |= {str(node.module)} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return {".".join(name.split(".")[:i]) for name in found for i in range(1, name.count(".") + 2)}
+
+
+INNER = """
+async def f():
+    async with a: import m1
+    async for b in c: import m2
+    else: import m3
+    while d: import m4
+    else: import m5
+    match e:
+        case 1: import m6
+        case [_, *_] if g: from m7 import h
+    try: import m8
+    except* ValueError: import m9
+    else: import m10
+    finally: import m11
+    class C:
+        @property
+        def p(self): return lambda: (yield)
+        if x: pass
+        elif y: import m12
+        else:
+            with z: from m13.m14 import *
+"""
+
+
+def test_every_import_statement_is_found_wherever_it_stands():
+    """In all blocks that the language has, and in real modules, as a walk of all nodes does."""
+    assert {f"m{number}" for number in range(1, 14)} <= set(fingerprint.imports(INNER, ""))
+    library = sorted(Path(ast.__file__).parent.glob("[a-e]*.py"))
+    assert len(library) > 20
+    for code in [INNER, *(path.read_text(encoding="utf-8") for path in library)]:
+        relative = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.ImportFrom) and node.level]
+        if not relative:
+            assert set(fingerprint.imports(code, "")) == walked(code)
+
+
+def test_a_module_is_where_python_would_find_it(tmp_path):
+    """A package before a module of its name; modules in a folder without __init__.py; no module in a module."""
+    for name in ("both/__init__.py", "both.py", "plain/inner.py", "single.py", "both/deep/__init__.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = {
+        name: fingerprint.module_path(name, tmp_path)
+        for name in ("both", "both.deep", "plain", "plain.inner", "single", "single.x", "both.x", "none", "none.x")
+    }
+    assert {name: path.relative_to(tmp_path).as_posix() for name, path in found.items() if path} == {
+        "both": "both/__init__.py",
+        "both.deep": "both/deep/__init__.py",
+        "plain.inner": "plain/inner.py",
+        "single": "single.py",
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
+import gc
 import io
 import json
 import re
@@ -165,6 +165,7 @@ def sphinx(source: Path, target: Path, builder: str) -> list[str]:
     overrides = {**SPHINX, "benchbook_state": STATE_FILE}
     config, _ = get_final_config(user_yaml=source / "_config.yml", cli_config=overrides, sourcedir=source)
     config["extensions"] = [name for name in config["extensions"] if name not in UNUSED]
+    gc.set_threshold(50_000)  # a tenth of Sphinx's time goes into looking through documents that all stay
     doctrees = target.parent / "doctrees"
     log = io.StringIO()
     error = ""
@@ -201,7 +202,7 @@ def _digest(project: Project, book: Plan, how: Mapping[Path, State]) -> str:
     prose = [project.root / name for name in PAGES] + sorted((project.root / "book").rglob("*"))
     files = [*prose, *experiments.notebooks(project.root).values(), *sorted(project.runs.glob("*/*/status.json"))]
     engine = [*sorted(PACKAGE.glob("*.py")), *sorted((PACKAGE / "static").iterdir())]
-    versions = [importlib.metadata.version(name) for name in ("sphinx", "jupyter-book", "myst-nb", "sphinx-book-theme")]
+    versions = [fingerprint.version(name) for name in ("sphinx", "jupyter-book", "myst-nb", "sphinx-book-theme")]
     parts = [
         *(f"{path} {fingerprint.hash_file(path)}" for path in [*files, *engine] if path.is_file()),
         *(f"{run.folder} {run.shown} {how[run.folder]}" for run in book.runs),

@@ -8,7 +8,7 @@ import json
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -122,16 +122,16 @@ def run_experiment(project: Project, options: argparse.Namespace) -> int:
     points = _points(experiment, options)
     from benchbook.schedule import build_lock
 
-    def planned() -> tuple[Run, ...]:
-        return plan.plan_runs(project, experiment, points, options.profile)
+    def planned() -> Plan:
+        runs = plan.plan_runs(project, experiment, points, options.profile)
+        return Plan(name="", title="", note="", reduced=False, runs=runs)
 
     with build_lock(project):
-        _make(project, planned, "", options)
-    runs = [run for run in planned() if run.experiment.name == experiment.name]  # again: data may have been made
-    how = states(runs)
+        made, how = _make(project, planned, options)
+    runs = [run for run in made.runs if run.experiment.name == experiment.name]
     for run in runs:
         _print_run(run, how[run.folder])
-    return 0 if all(found.name == "ok" for found in how.values()) else 1
+    return 0 if all(how[run.folder].name == "ok" for run in runs) else 1
 
 
 def _points(experiment: Experiment, options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -167,9 +167,10 @@ def build_book(project: Project, options: argparse.Namespace) -> int:
     from benchbook.schedule import build_lock
 
     with build_lock(project):
-        if not options.no_run:
-            _make(project, lambda: plan.load(project, options.profile).runs, options.profile, options)
-        book, how = _load(project, options)
+        if options.no_run:
+            book, how = _load(project, options)
+        else:
+            book, how = _make(project, lambda: plan.load(project, options.profile), options)
         done = pages.build(project, book, how, pdf=not options.no_pdf)
     print(f"{book.title} book: {done}")
     failed = [(run, how[run.folder]) for run in book.runs if how[run.folder].name != "ok"]
@@ -301,24 +302,30 @@ def _load(project: Project, options: argparse.Namespace) -> tuple[Plan, dict[Pat
     return book, states(book.runs)
 
 
-def _make(project: Project, planned: Callable[[], Sequence[Run]], profile: str, options: argparse.Namespace) -> None:
-    """Makes the data sets and the runs that are missing, a failed one again."""
+def _make(project: Project, planned: Callable[[], Plan], options: argparse.Namespace) -> tuple[Plan, dict[Path, State]]:
+    """Makes the data sets and the runs that are missing, a failed one again; returns the plan and how it stands then.
+
+    What the plan rests on may change meanwhile, so it is made again, but not where nothing was done.
+    """
     if options.jobs is not None and options.jobs < 1:
         raise BookError(f"--jobs is {options.jobs}: give a number of at least 1")
-    missing = _missing(planned())
+    book, how, missing = _look(planned)
     if not missing:
-        return
+        return book, how
     from benchbook import schedule
 
     if schedule.prepare_data(project, missing):  # data are part of a run's fingerprint
-        missing = _missing(planned())
+        book, how, missing = _look(planned)
     if missing:
-        schedule.make(project, missing, profile, options.jobs)
+        schedule.make(project, missing, book.name, options.jobs)
+        book, how, _ = _look(planned)
+    return book, how
 
 
-def _missing(runs: Sequence[Run]) -> list[Run]:
-    how = states(runs)
-    return [run for run in runs if how[run.folder].name != "ok"]
+def _look(planned: Callable[[], Plan]) -> tuple[Plan, dict[Path, State], list[Run]]:
+    book = planned()
+    how = states(book.runs)
+    return book, how, [run for run in book.runs if how[run.folder].name != "ok"]
 
 
 def _print_json(content: Any) -> int:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import importlib.metadata
 import json
+import os
 import re
 import sys
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,7 +21,23 @@ from typing import Any
 from benchbook.errors import BookError
 
 LENGTH = 16  # hexadecimal digits of a folder's name: 64 bits
-DISTRIBUTIONS = {"PIL": "pillow", "skimage": "scikit-image", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "bs4": "beautifulsoup4",
+    "mpl_toolkits": "matplotlib",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+}
+
+
+class Snapshot:
+    """Files' digests and where modules lie, each looked up once: a plan rests on one look at the disk."""
+
+    def __init__(self) -> None:
+        names = cache(_names)
+        self.digest = cache(hash_file)
+        self.module_path = cache(lambda name, source_root: module_path(name, source_root, names))
 
 
 @dataclass(frozen=True)
@@ -40,32 +56,35 @@ class Closure:
         return chain
 
 
-def closure(code: Iterable[str], source_root: Path) -> Closure:
+def closure(code: Iterable[str], source_root: Path, snapshot: Snapshot | None = None) -> Closure:
     """Follows imports, breadth first, from notebook cells through the packages below source_root."""
+    snapshot = snapshot or Snapshot()
     modules: dict[str, Path] = {}
     importers: dict[str, str] = {}
     outside: set[str] = set()
     queue = deque((name, "") for cell in code for name in imports(plain_python(cell), ""))
     while queue:
         name, importer = queue.popleft()
-        path = module_path(name, source_root)
+        path = snapshot.module_path(name, source_root)
         if path is None:
             # `from package import name` offers package.name, which is a module only sometimes
-            if module_path(name.split(".")[0], source_root) is None:
+            if snapshot.module_path(name.split(".")[0], source_root) is None:
                 outside.add(name.split(".")[0])
             continue
         if name in modules:
             continue
         modules[name], importers[name] = path, importer
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-        queue.extend((found, name) for found in _file_imports(path, hash_file(path), package))
+        queue.extend((found, name) for found in _file_imports(path, snapshot.digest(path), package))
     return Closure(modules, importers, frozenset(outside - set(sys.stdlib_module_names)))
 
 
 def imports(code: str, package: str) -> list[str]:
     """Every dotted name that the code may import, its parent packages before it; raises SyntaxError."""
     found: dict[str, None] = {}
-    for node in ast.walk(ast.parse(code)):
+    if "import" not in code:
+        return []
+    for node in _statements(ast.parse(code).body):
         if isinstance(node, ast.Import):
             targets = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -78,6 +97,14 @@ def imports(code: str, package: str) -> list[str]:
             parts = target.split(".")
             found |= dict.fromkeys(".".join(parts[:i]) for i in range(1, len(parts) + 1))
     return list(found)
+
+
+def _statements(block: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """Every statement of a block, the inner ones too; `ast.walk` would visit each expression as well."""
+    for node in block:
+        yield node
+        for inner in ("body", "orelse", "handlers", "finalbody", "cases"):
+            yield from _statements(getattr(node, inner, ()))
 
 
 @cache
@@ -93,25 +120,39 @@ def plain_python(cell: str) -> str:
     return re.sub(r"(?m)^(\s*)[%!].*$", r"\1pass", cell)
 
 
-def module_path(name: str, source_root: Path) -> Path | None:
+def _names(folder: str) -> frozenset[str]:
+    """What lies in a folder; nothing where it is none."""
+    try:
+        with os.scandir(folder) as entries:
+            return frozenset(entry.name for entry in entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return frozenset()
+
+
+def module_path(name: str, source_root: Path, names: Callable[[str], frozenset[str]] = _names) -> Path | None:
     """The file of a module or package below source_root; None where there is none."""
-    base = source_root.joinpath(*name.split("."))
-    for path in (base / "__init__.py", base.with_suffix(".py")):
-        if path.is_file():
-            return path
-    return None
+    *packages, last = name.split(".")
+    folder = str(source_root)
+    for package in packages:
+        if package not in names(folder):
+            return None
+        folder = f"{folder}{os.sep}{package}"
+    if last in names(folder) and "__init__.py" in names(f"{folder}{os.sep}{last}"):
+        return Path(folder, last, "__init__.py")
+    return Path(folder, f"{last}.py") if f"{last}.py" in names(folder) else None
 
 
-def static_ingredients(code: Iterable[str], source_root: Path) -> dict[str, Any]:
+def static_ingredients(code: Iterable[str], source_root: Path, snapshot: Snapshot | None = None) -> dict[str, Any]:
     """What decides a result before any parameter is known: digests of code and modules, versions of packages."""
     code = list(code)
+    snapshot = snapshot or Snapshot()
     try:
-        reached = closure(code, source_root)
+        reached = closure(code, source_root, snapshot)
     except SyntaxError as error:
         raise BookError(f"a code cell is not Python (line {error.lineno}: {error.msg}): mend the notebook") from None
     return {
         "code": hash_text("\0".join(code)),
-        "modules": {name: hash_file(path) for name, path in sorted(reached.modules.items())},
+        "modules": {name: snapshot.digest(path) for name, path in sorted(reached.modules.items())},
         "packages": {"python": ".".join(map(str, sys.version_info[:2])), **_versions(reached.packages)},
     }
 
@@ -161,13 +202,27 @@ def hash_tree(path: Path) -> str:
 
 
 @cache
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(DISTRIBUTIONS.get(package, package))
-    except importlib.metadata.PackageNotFoundError:
-        owners = importlib.metadata.packages_distributions().get(package, [])
-        return importlib.metadata.version(owners[0]) if owners else "none"
+def version(package: str) -> str:
+    """The installed version of a package, by the name it is imported or distributed under; 'none' without one."""
+    known = _distributions().get(_normal(DISTRIBUTIONS.get(package, package)))
+    if known:
+        return known
+    import importlib.metadata  # here, because it reads all there is, and takes long to load
+
+    owners = importlib.metadata.packages_distributions().get(package, [])
+    return importlib.metadata.version(owners[0]) if owners else "none"
+
+
+@cache
+def _distributions() -> dict[str, str]:
+    """The version of every distribution by its name: the folder of its metadata is named by both."""
+    folders = [name for path in reversed(sys.path) for name in _names(path) if name.endswith(".dist-info")]
+    return {_normal(name): number for name, _, number in (f[: -len(".dist-info")].rpartition("-") for f in folders)}
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _versions(packages: Iterable[str]) -> dict[str, str]:
-    return {name: _version(name) for name in sorted(packages)}
+    return {name: version(name) for name in sorted(packages)}

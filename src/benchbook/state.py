@@ -36,6 +36,7 @@ class History:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._reached: fingerprint.Closure | None = None
 
     @cached_property
     def statuses(self) -> dict[Path, dict[str, Any]]:
@@ -58,6 +59,12 @@ class History:
             folder = next(candidates, None)
         return (folder, self.statuses[folder]) if folder else None
 
+    def differences(self, run: Run, then: Mapping[str, Any]) -> list[str]:
+        """In what a run differs from one before it, whose status is given: a line each."""
+        if self._reached is None:
+            self._reached = fingerprint.closure(run.experiment.code, run.project.source_root(run.experiment))
+        return fingerprint.differences(run.ingredients, then["ingredients"], self._reached, run.project.root)
+
 
 def states(runs: Iterable[Run]) -> dict[Path, State]:
     """How each run stands, by its folder."""
@@ -78,7 +85,7 @@ def _state(run: Run, history: History, planned: Container[Path], building: bool)
         return State("running", where)
     status = read_status(run.folder)
     if status is None:
-        return _stale(run, history.before(run, planned))
+        return _stale(run, history, planned)
     if status["state"] != "ok":
         return State("failed", str(status["error"]))
     damaged = damaged_file(run.folder, status)
@@ -88,11 +95,11 @@ def _state(run: Run, history: History, planned: Container[Path], building: bool)
     return State("stale", f"changed: {moved[0]}", tuple(moved)) if moved else State("ok")
 
 
-def _stale(run: Run, before: tuple[Path, dict[str, Any]] | None) -> State:
+def _stale(run: Run, history: History, planned: Container[Path]) -> State:
+    before = history.before(run, planned)
     if before is None:
         return State("not run")
-    reached = fingerprint.closure(run.experiment.code, run.project.source_root(run.experiment))
-    lines = fingerprint.differences(run.ingredients, before[1]["ingredients"], reached, run.project.root)
+    lines = history.differences(run, before[1])
     return State("stale", "changed: " + "; ".join(lines), tuple(lines))
 
 
