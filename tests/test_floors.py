@@ -21,9 +21,10 @@ FLOORS = {
         3: {"training", "segmentation"},
     },
     "benchbook": {
-        1: {"errors", "record", "artefacts"},
+        0: {"errors"},
+        1: {"record", "artefacts", "toc"},
         2: {"experiments", "fingerprint", "formulas"},
-        3: {"plan", "mend"},
+        3: {"plan", "mend", "scaffold"},
         4: {"state", "provenance", "typeset"},
         5: {"run", "changes", "site", "pdf"},
         6: {"schedule", "reports", "book"},

@@ -90,7 +90,7 @@ def _state(run: Run, history: History, planned: Container[Path], building: bool)
 def _stale(run: Run, before: tuple[Path, dict[str, Any]] | None) -> State:
     if before is None:
         return State("not run")
-    reached = fingerprint.closure(run.experiment.code, run.project.source_root(run.experiment))
+    reached = fingerprint.closure(run.experiment.code, *run.project.source_roots(run.experiment))
     lines = fingerprint.differences(run.ingredients, before[1]["ingredients"], reached, run.project.root)
     return State("stale", "changed: " + "; ".join(lines), tuple(lines))
 
