@@ -157,8 +157,7 @@ def build(project: Project, book: Plan, how: Mapping[Path, State], *, pdf: bool 
     html, document, marker = project.build / "html", project.build / "book.pdf", project.build / "site.json"
     digest = _digest(project, book, how)
     made = json.loads(marker.read_text()) if marker.is_file() else {}
-    wanted = [html / "index.html", *([document] if pdf else [])]
-    if made.get("digest") == digest and (made["pdf"] or not pdf) and all(path.is_file() for path in wanted):
+    if made.get("digest") == digest and (made["pdf"] or not pdf) and all(map(os.path.isfile, made["files"])):
         return "nothing has changed"
     marker.unlink(missing_ok=True)
     states = {name: how[run.folder] for name, run in book.shown().items()}
@@ -166,14 +165,28 @@ def build(project: Project, book: Plan, how: Mapping[Path, State], *, pdf: bool 
     whole = all(state.name == "ok" for state in states.values())
     _stop_at(sphinx(source, html, "html", book.strict), whole, book.strict)
     _add_start_page(project, html)
-    if pdf:
-        from benchbook.pdf import make_pdf
+    files = [str(html / "index.html")]
+    if pdf and _make_pdf(project, book, source, whole):
+        files.append(str(document))
+    marker.write_text(json.dumps({"digest": digest, "pdf": pdf, "files": files}))
+    return " and ".join(files)
 
-        single = project.build / "singlehtml"
+
+def _make_pdf(project: Project, book: Plan, source: Path, whole: bool) -> bool:
+    """Makes the PDF; of a book that is not strict it only says why there is none, and returns False."""
+    from benchbook.pdf import make_pdf
+
+    single, document = project.build / "singlehtml", project.build / "book.pdf"
+    try:
         _stop_at(sphinx(source, single, "singlehtml", book.strict), whole, book.strict)
         make_pdf(single, document, settings(project, book))
-    marker.write_text(json.dumps({"digest": digest, "pdf": pdf}))
-    return f"{html / 'index.html'}" + (f" and {document}" if pdf else "")
+    except BookError as error:
+        if book.strict:
+            raise
+        document.unlink(missing_ok=True)
+        print(f"no PDF: {error}", file=sys.stderr)
+        return False
+    return True
 
 
 def _stop_at(problems: list[str], whole: bool, strict: bool) -> None:

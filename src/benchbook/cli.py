@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill ends like Ctrl-C: workers go first
     try:
-        if options.command is init_book:
+        if options.command == init_book:  # there is no book yet
             return init_book(options)
         return int(options.command(Project(plan.find_root(Path.cwd())), options))
     except BookError as error:

@@ -29,4 +29,4 @@ def estimates(points: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray
 
 def exponents(counts: NDArray[np.int64], errors: NDArray[np.float64]) -> NDArray[np.float64]:
     """The slopes [repeats] of log error over log count, by least squares, for errors [repeats, k]."""
-    return np.polyfit(np.log(counts), np.log(errors).T, 1)[0]
+    return np.asarray(np.polyfit(np.log(counts), np.log(errors).T, 1)[0])
