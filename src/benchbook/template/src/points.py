@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 PLASTIC = 1.324717957244746
 
 
-def random_points(number: int, seed: int) -> NDArray[np.float64]:
+def random_points(number: int, *seed: int) -> NDArray[np.float64]:
     """Independent, uniform points [number, 2]."""
     return np.random.default_rng(seed).random((number, 2))
 
 
-def even_points(number: int, seed: int) -> NDArray[np.float64]:
+def even_points(number: int, *seed: int) -> NDArray[np.float64]:
     """Evenly spread points [number, 2]: the sequence R2, shifted as a whole by a vector that the seed draws."""
     steps = np.arange(1, number + 1)[:, None] * PLASTIC ** np.array([-1.0, -2.0])
     return (np.random.default_rng(seed).random(2) + steps) % 1.0
