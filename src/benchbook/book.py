@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import sys
 from collections.abc import Container, Mapping
 from pathlib import Path
@@ -236,7 +237,9 @@ def _sphinx_config(source: Path, strict: bool) -> dict[str, Any]:
     overrides = {**SPHINX, "nitpicky": strict, "benchbook_state": STATE_FILE}
     config: dict[str, Any]
     config, _ = get_final_config(user_yaml=source / "_config.yml", cli_config=overrides, sourcedir=source)
-    config["extensions"] = [name for name in config["extensions"] if name not in (*UNUSED, EXTENSION)] + [EXTENSION]
+    thebe = config["html_theme_options"].get("launch_buttons", {}).get("thebe")
+    dropped = {EXTENSION} if thebe else {EXTENSION, *UNUSED}
+    config["extensions"] = [name for name in config["extensions"] if name not in dropped] + [EXTENSION]
     folders = [path.name for path in source.iterdir() if path.is_symlink() and path.is_dir()]
     config["exclude_patterns"] = [*config["exclude_patterns"], *folders]  # data: offered, but no pages
     return config
@@ -273,8 +276,8 @@ def _content(path: Path) -> str:
     """The digest of a text; of anything else, which may be large and is no page, its size and time stamp."""
     if path.suffix in TEXTS:
         return fingerprint.hash_file(path)
-    status = path.stat()
-    return "folder" if path.is_dir() else f"{status.st_size} {status.st_mtime_ns}"
+    found = path.stat()
+    return "folder" if stat.S_ISDIR(found.st_mode) else f"{found.st_size} {found.st_mtime_ns}"
 
 
 def _add_start_page(project: Project, html: Path) -> None:

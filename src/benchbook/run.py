@@ -227,7 +227,10 @@ def _audit_error(task: Mapping[str, Any], audit: Mapping[str, Any]) -> str:
     modules = task["ingredients"]["modules"]
     for name in audit.get("modules", ()):
         if name not in modules and name != "__main__":
-            return f"module {name} was loaded, but no import statement names it: write the import where it is used"
+            return (
+                f"module {name} was loaded, but no import statement names it: write the import where it is used, and a "
+                "folder that sys.path gets as plain text"
+            )
     for name, digest in modules.items():
         path = fingerprint.module_path(name, *map(Path, task["sources"]))
         if path is None or fingerprint.hash_file(path) != digest:
