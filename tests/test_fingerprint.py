@@ -185,3 +185,44 @@ def test_a_module_is_where_python_would_find_it(tmp_path):
         "plain.inner": "plain/inner.py",
         "single": "single.py",
     }
+
+
+def test_cells_in_another_language_or_in_none_say_what_they_can(tmp_path):
+    """%%time holds Python, %%bash does not; a cell that no Python is still says what its lines import."""
+    make_package(tmp_path, {number: [] for number in range(6)})
+    cells = [
+        "%%time\nimport pkg.m1",
+        "%%bash\nimport pkg.m2",
+        "names = !ls\nimport pkg.m3",
+        "import pkg.m4\nprint 'as in Python 2'",
+        "import pkg.m5\nwhole = (1\n    % 2)",
+    ]
+    reached = fingerprint.closure(cells, tmp_path)
+    assert set(reached.modules) == {"pkg", "pkg.m1", "pkg.m3", "pkg.m4", "pkg.m5"}
+
+
+def test_of_two_roots_the_first_that_has_a_module_counts(tmp_path):
+    """As Python looks for it."""
+    for folder, text in (("near", "x = 1\n"), ("far", "x = 2\n")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "both.py").write_text(text)
+    (tmp_path / "far" / "only.py").write_text("import both\n")
+    reached = fingerprint.closure(["import only"], tmp_path / "near", tmp_path / "far")
+    assert reached.modules == {"only": tmp_path / "far" / "only.py", "both": tmp_path / "near" / "both.py"}
+
+
+@pytest.mark.parametrize(
+    ("cell", "added"),
+    [
+        ('import sys\nsys.path.append("../lib")', ["../lib"]),
+        ('sys.path.insert(0, os.path.abspath(os.path.join("..", "src")))', ["../src"]),
+        ('sys.path.append(str(Path("..") / "a" / "b"))', ["../a/b"]),
+        ("sys.path.append(folder)", []),
+        ("print(sys.path)", []),
+        ("%cd ..\nsys.path.append('x')", ["x"]),
+        ("sys.path.append('x') is no Python", []),
+    ],
+)
+def test_folders_that_a_notebook_adds_are_read_where_they_are_text(cell, added):
+    """Whatever the call that puts the pieces together."""
+    assert fingerprint.search_paths(cell) == added

@@ -25,9 +25,10 @@ FLOORS = {
         4: {"parallel"},
     },
     "benchbook": {
-        1: {"errors", "record", "artefacts"},
+        0: {"errors"},
+        1: {"record", "artefacts", "toc"},
         2: {"experiments", "fingerprint", "formulas", "rows"},
-        3: {"plan", "mend", "pictures"},
+        3: {"plan", "mend", "pictures", "scaffold"},
         4: {"state", "provenance", "sheet", "typeset"},
         5: {"run", "changes", "compare", "runs_data", "site", "pdf"},
         6: {"schedule", "reports", "book", "runs_page"},

@@ -58,6 +58,11 @@ def test_several_seeds_keep_each_result(book):
             "import importlib\nimportlib.import_module('toy.b')",
             "module toy was loaded, but no import statement names it",
         ),
+        (
+            "import os, sys\nos.mkdir('far')\nopen('far/off.py', 'w').close()\n"
+            "folder = 'far'\nsys.path.append(folder)\nimport off",
+            "module off was loaded, but no import statement names it",
+        ),
     ],
 )
 def test_what_goes_wrong_is_said_and_the_run_has_failed(book, cell, says):

@@ -5,13 +5,16 @@ from __future__ import annotations
 import gc
 import io
 import json
+import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+import stat
+import sys
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchbook import experiments, fingerprint, plan
+from benchbook import fingerprint, toc
 from benchbook.compare import compare
 from benchbook.errors import BookError
 from benchbook.experiments import code_cells
@@ -23,15 +26,21 @@ from benchbook.state import EXECUTED, State, read_results
 
 PACKAGE = Path(__file__).parent
 STATE_FILE = "benchbook.json"
+EXTENSION = "benchbook.site"
 PAGES = ("_config.yml", "_toc.yml")
 SPHINX = {
     "nb_execution_mode": "off",
     "nb_render_markdown_format": "gfm",  # tables that a notebook prints
-    "nitpicky": True,
     "mathjax_path": "tex-svg.js",
     "html_show_search_summary": False,  # it fetches pages, which a browser refuses for file://
     "html_context": {"default_mode": "auto"},  # the theme complains on its console where none is said
     "latex_individualpages": False,  # jupyter-book wants it said
+}
+# Texts are copied and compared, so that time stamps do not count; pictures and what else there is may be large.
+TEXTS = {".md", ".rst", ".ipynb", ".txt", ".bib", ".py", ".yml"}
+UNNAMED = {
+    True: "this profile does not name it",
+    False: "this profile does not name it, and its outputs are those that it was saved with",
 }
 UNUSED = {"sphinx_thebe"}  # it names a script in the network, twice on the search page
 
@@ -39,30 +48,57 @@ UNUSED = {"sphinx_thebe"}  # it names a script in the network, twice on the sear
 def stage(project: Project, book: Plan, states: dict[str, State], compared: Iterable[Comparison] = ()) -> Path:
     """Lays out the Sphinx source: prose, notebooks with the outputs of their runs, the state of all, runs compared.
 
-    Files are written only where their content changed, so that Sphinx reads only those pages again.
+    Files are written only where their content changed, so that Sphinx reads only those pages again; what is not text
+    is linked.
     """
     target = project.build / "source"
-    files = {Path(name): (project.root / name).read_bytes() for name in PAGES}
-    for path in sorted((project.root / "book").rglob("*")):
-        if path.is_file() and not path.name.startswith("."):
-            files[path.relative_to(project.root)] = path.read_bytes()
+    files: dict[Path, bytes | Path] = {}
+    for path in sources(project):
+        files[path.relative_to(project.root)] = path.read_bytes() if path.suffix in TEXTS else path
     shown = book.shown()
-    for name, path in experiments.notebooks(project.root).items():
-        published = shown.get(name) if name in states and states[name].name in ("ok", "failed") else None
-        notebook = merged(path, published)
-        files[path.relative_to(project.root)] = json.dumps(notebook, ensure_ascii=False).encode()
+    for name, path in project.notebooks.items():
+        if name in shown or book.strict:
+            published = shown.get(name) if name in states and states[name].name in ("ok", "failed") else None
+            files[path.relative_to(project.root)] = json.dumps(merged(path, published), ensure_ascii=False).encode()
     files[Path(STATE_FILE)] = json.dumps(describe(project, book, states), ensure_ascii=False).encode()
     sheets = {comparison.experiment: plain_sheet(comparison) for comparison in compared}
     files[Path(RUNS_FILE)] = json.dumps(sheets, ensure_ascii=False).encode()
-    for path in target.rglob("*"):
-        if path.is_file() and path.relative_to(target) not in files:
-            path.unlink()
+    _remove_others(target, files)
     for relative, content in files.items():
-        path = target / relative
-        if not path.is_file() or path.read_bytes() != content:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+        _put(target / relative, content)
     return target
+
+
+def sources(project: Project) -> list[Path]:
+    """The files that a page may be made from: in a plain Jupyter Book all that are not made, else those of `book/`."""
+    if toc.is_plain(project.root):
+        return list(toc.files(project.root))
+    prose = [path for path in sorted((project.root / "book").rglob("*")) if not path.name.startswith(".")]
+    return [*(project.root / name for name in PAGES), *filter(Path.is_file, prose), *project.notebooks.values()]
+
+
+def _remove_others(target: Path, files: Container[Path]) -> None:
+    """Removes everything below the target but the files and the folders that hold some."""
+    for name, folders, names in os.walk(target, topdown=False):
+        for path in (Path(name, inner) for inner in [*names, *folders]):
+            if path.is_symlink() or not path.is_dir():
+                if path.relative_to(target) not in files:
+                    path.unlink()
+            elif not any(path.iterdir()):
+                path.rmdir()
+
+
+def _put(path: Path, content: bytes | Path) -> None:
+    """Writes a file, or makes it a link, unless it is as it should be; never writes through a link."""
+    if isinstance(content, Path):
+        if not path.is_symlink() or path.readlink() != content:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)
+            path.symlink_to(content)
+    elif path.is_symlink() or not path.is_file() or path.read_bytes() != content:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        path.write_bytes(content)
 
 
 def merged(path: Path, run: Run | None) -> dict[str, Any]:
@@ -101,14 +137,14 @@ def describe(project: Project, book: Plan, states: dict[str, State]) -> dict[str
     """What the Sphinx extension must know: the profile, and each experiment's state, parameters and results."""
     shown = book.shown()
     entries = {}
-    for name, path in experiments.notebooks(project.root).items():
-        experiment = plan.read_experiment(path)
-        state = states.get(name, State("not run", "this profile does not name it"))
+    for name, path in project.notebooks.items():
+        experiment = project.experiment(name)
+        state = states.get(name, State("not run", UNNAMED[book.strict]))
         run = shown.get(name)
         results = read_results(run.folder) if run and state.name == "ok" else {}
         entries[name] = {
             "title": experiment.title,
-            "page": path.relative_to(project.root).with_suffix("").as_posix(),
+            "page": toc.page_of(path, project.root),
             "state": state.name,
             "reason": state.reason,
             "parameters": {p.name: [p.type, p.default, p.help] for p in experiment.parameters.values()},
@@ -127,96 +163,137 @@ def build(project: Project, book: Plan, how: Mapping[Path, State], *, pdf: bool 
     html, document, marker = project.build / "html", project.build / "book.pdf", project.build / "site.json"
     digest = _digest(project, book, how)
     made = json.loads(marker.read_text()) if marker.is_file() else {}
-    wanted = [html / "index.html", *([document] if pdf else [])]
-    if made.get("digest") == digest and (made["pdf"] or not pdf) and all(path.is_file() for path in wanted):
+    if made.get("digest") == digest and (made["pdf"] or not pdf) and all(map(os.path.isfile, made["files"])):
         return "nothing has changed"
     marker.unlink(missing_ok=True)
     states = {name: how[run.folder] for name, run in book.shown().items()}
     compared = [compare(project, name, book) for name in states if (project.runs / name).is_dir()]
     source = stage(project, book, states, compared)
     whole = all(state.name == "ok" for state in states.values())
-    _stop_at(sphinx(source, html, "html"), whole)
+    _stop_at(sphinx(source, html, "html", book.strict), whole, book.strict)
     _add_start_page(project, html)
     if (html / "_static" / "runs").is_dir():  # the extension makes it where a page compares runs
         publish(compared, html / "_static" / "runs")
-    if pdf:
-        from benchbook.pdf import make_pdf
+    files = [str(html / "index.html")]
+    if pdf and _make_pdf(project, book, source, whole):
+        files.append(str(document))
+    marker.write_text(json.dumps({"digest": digest, "pdf": pdf, "files": files}))
+    return " and ".join(files)
 
-        single = project.build / "singlehtml"
-        _stop_at(sphinx(source, single, "singlehtml"), whole)
+
+def _make_pdf(project: Project, book: Plan, source: Path, whole: bool) -> bool:
+    """Makes the PDF; of a book that is not strict it only says why there is none, and returns False."""
+    from benchbook.pdf import make_pdf
+
+    single, document = project.build / "singlehtml", project.build / "book.pdf"
+    try:
+        _stop_at(sphinx(source, single, "singlehtml", book.strict), whole, book.strict)
         make_pdf(single, document, settings(project, book))
-    marker.write_text(json.dumps({"digest": digest, "pdf": pdf}))
-    return f"{html / 'index.html'}" + (f" and {document}" if pdf else "")
+    except BookError as error:
+        if book.strict:
+            raise
+        document.unlink(missing_ok=True)
+        print(f"no PDF: {error}", file=sys.stderr)
+        return False
+    return True
 
 
-def _stop_at(problems: list[str], whole: bool) -> None:
-    """Raises BookError for Sphinx's problems, but for figures that are missing because their run is, which is told."""
+def _stop_at(problems: list[str], whole: bool, strict: bool) -> None:
+    """Raises BookError for Sphinx's problems, but for figures that are missing because their run is, which is told.
+
+    A book that is not strict only shows them.
+    """
+    if not strict:
+        print("".join(f"{line}\n" for line in problems), end="", file=sys.stderr)
+        return
     serious = [line for line in problems if whole or not re.search(r"undefined label|cross reference", line)]
     if serious:
         raise BookError("\n".join(serious))
 
 
-def sphinx(source: Path, target: Path, builder: str) -> list[str]:
-    """Runs a Sphinx builder over the source; returns its warnings, a line each, which are errors here."""
-    from jupyter_book.config import get_final_config
+def sphinx(source: Path, target: Path, builder: str, strict: bool) -> list[str]:
+    """Runs a Sphinx builder over the source; returns its warnings, a line each; raises BookError where it breaks."""
     from sphinx.application import Sphinx
     from sphinx.util.docutils import docutils_namespace, patch_docutils
 
-    overrides = {**SPHINX, "benchbook_state": STATE_FILE}
-    config, _ = get_final_config(user_yaml=source / "_config.yml", cli_config=overrides, sourcedir=source)
-    config["extensions"] = [name for name in config["extensions"] if name not in UNUSED]
     gc.set_threshold(50_000)  # a tenth of Sphinx's time goes into looking through documents that all stay
     doctrees = target.parent / "doctrees"
     log = io.StringIO()
     error = ""
     try:
+        config = _sphinx_config(source, strict)
         with patch_docutils(), docutils_namespace():
             app = Sphinx(source, None, target, doctrees, builder, config, status=None, warning=log, keep_going=True)
             if builder == "singlehtml":
                 app.set_html_assets_policy("always")
-            if "numbered: true" in (source / "_toc.yml").read_text(encoding="utf-8"):
-                app.setup_extension("sphinx_multitoc_numbering")
             app.build()
     except Exception as raised:  # an extension's own error is as much the author's to mend as a warning
-        error = f"{type(raised).__name__}: {raised}"
+        error = " ".join(f"{type(raised).__name__}: {raised}".split())
     problems = [_plain(line, source) for line in log.getvalue().splitlines() if line.strip()] + [error] * bool(error)
     (target.parent / f"sphinx-{builder}.log").write_text("\n".join([*problems, ""]))
-    if problems:
+    if error or (problems and strict):
         # Pages with errors would count as read in the next build, and their errors would be forgotten.
         shutil.rmtree(doctrees, ignore_errors=True)
+    if error:
+        raise BookError("\n".join(problems))
     return problems
+
+
+def _sphinx_config(source: Path, strict: bool) -> dict[str, Any]:
+    """Sphinx's configuration: Jupyter Book's for this _config.yml, with what the engine needs."""
+    from jupyter_book.config import get_final_config
+
+    overrides = {**SPHINX, "nitpicky": strict, "benchbook_state": STATE_FILE}
+    config: dict[str, Any]
+    config, _ = get_final_config(user_yaml=source / "_config.yml", cli_config=overrides, sourcedir=source)
+    thebe = config["html_theme_options"].get("launch_buttons", {}).get("thebe")
+    dropped = {EXTENSION} if thebe else {EXTENSION, *UNUSED}
+    config["extensions"] = [name for name in config["extensions"] if name not in dropped] + [EXTENSION]
+    folders = [path.name for path in source.iterdir() if path.is_symlink() and path.is_dir()]
+    config["exclude_patterns"] = [*config["exclude_patterns"], *folders]  # data: offered, but no pages
+    return config
 
 
 def settings(project: Project, book: Plan) -> dict[str, Any]:
     """What the title page says, from _config.yml, and which profile the numbers come from."""
     import yaml
 
-    config = yaml.safe_load((project.root / "_config.yml").read_text(encoding="utf-8"))
+    config = yaml.safe_load((project.root / "_config.yml").read_text(encoding="utf-8")) or {}
     front = {key: str(config[key]) for key in ("title", "author") if config.get(key)}
     subtitle = f"{book.title} profile" + (f": {book.note}" if book.note else "")
-    return {**front, "subtitle": subtitle, **config.get("sphinx", {}).get("config", {}).get("benchbook_front", {})}
+    sphinx_config = (config.get("sphinx") or {}).get("config") or {}
+    return {**front, "subtitle": subtitle, **sphinx_config.get("benchbook_front", {})}
 
 
 def _digest(project: Project, book: Plan, how: Mapping[Path, State]) -> str:
     """The digest of all that decides the site: prose, notebooks, runs, this engine, and the Sphinx that renders it."""
-    prose = [project.root / name for name in PAGES] + sorted((project.root / "book").rglob("*"))
-    files = [*prose, *experiments.notebooks(project.root).values(), *sorted(project.runs.glob("*/*/status.json"))]
+    prose = (f"{path} {_content(path)}" for path in sources(project))
+    files = sorted(project.runs.glob("*/*/status.json"))
     engine = [*sorted(PACKAGE.glob("*.py")), *sorted((PACKAGE / "static").iterdir())]
     versions = [fingerprint.version(name) for name in ("sphinx", "jupyter-book", "myst-nb", "sphinx-book-theme")]
     parts = [
+        *prose,
         *(f"{path} {fingerprint.hash_file(path)}" for path in [*files, *engine] if path.is_file()),
         *(f"{run.folder} {run.shown} {how[run.folder]}" for run in book.runs),
         *versions,
-        f"{book.name} {book.title} {book.note} {book.reduced}",
+        f"{book.name} {book.title} {book.note} {book.reduced} {book.strict}",
     ]
     return fingerprint.hash_text("\n".join(parts))
 
 
+def _content(path: Path) -> str:
+    """The digest of a text; of anything else, which may be large and is no page, its size and time stamp."""
+    if path.suffix in TEXTS:
+        return fingerprint.hash_file(path)
+    found = path.stat()
+    return "folder" if stat.S_ISDIR(found.st_mode) else f"{found.st_size} {found.st_mtime_ns}"
+
+
 def _add_start_page(project: Project, html: Path) -> None:
     """An index.html that leads to the toc's root, where that is another page."""
-    root = re.search(r"(?m)^root:\s*(\S+)", (project.root / "_toc.yml").read_text(encoding="utf-8"))
-    if root and root[1] != "index":
-        page = f'<!DOCTYPE html><title>…</title><meta http-equiv="Refresh" content="0; url={root[1]}.html">\n'
+    root = toc.pages(project.root)[0]
+    if root != "index":
+        page = f'<!DOCTYPE html><title>…</title><meta http-equiv="Refresh" content="0; url={root}.html">\n'
         (html / "index.html").write_text(page, encoding="utf-8")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchbook import experiments
+from benchbook import toc
 from benchbook.experiments import source
 from benchbook.plan import Plan, Project, Run
 from benchbook.record import VERDICTS, claim_sentence, show
@@ -64,7 +64,7 @@ def look(project: Project, book: Plan, states: Mapping[Path, State], *, keep: bo
 
 def sentences(project: Project) -> Iterator[tuple[str, str]]:
     """Every sentence of the book with a value or a claim in it, after its page, in the toc's order."""
-    for page in experiments.toc_pages(project.root):
+    for page in toc.pages(project.root):
         for text in _markdown(project.root, page):
             for paragraph in re.split(r"\n\s*\n", text):
                 for sentence in SENTENCE_END.split(" ".join(paragraph.split())):
@@ -73,7 +73,7 @@ def sentences(project: Project) -> Iterator[tuple[str, str]]:
 
 
 def _markdown(root: Path, page: str) -> list[str]:
-    notebook, prose = (root / f"{page.removesuffix(suffix)}{suffix}" for suffix in (".ipynb", ".md"))
+    notebook, prose = root / f"{page}.ipynb", root / f"{page}.md"
     if notebook.is_file():
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
         return [source(cell) for cell in cells if cell["cell_type"] == "markdown"]

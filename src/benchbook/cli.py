@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchbook import experiments, plan
+from benchbook import plan
 from benchbook.errors import BookError
 from benchbook.experiments import Experiment
 from benchbook.plan import Plan, Project, Run
@@ -26,6 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill ends like Ctrl-C: workers go first
     try:
+        if options.command == init_book:  # there is no book yet
+            return init_book(options)
         return int(options.command(Project(plan.find_root(Path.cwd())), options))
     except BookError as error:
         print(f"benchbook: {error}", file=sys.stderr)
@@ -52,6 +54,12 @@ def _parser() -> argparse.ArgumentParser:
         if profile:
             command.add_argument("--profile", default="quick", help="a file of profiles/ (default: quick)")
         return command
+
+    init = add("init", init_book, "write a small new book, or take an existing Jupyter Book", profile=False)
+    init.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="a new folder, or the existing book's")
+    init.add_argument("--title", help="of the new book (default: the folder's name)")
+    text = "take the Jupyter Book 1 in DIR (default: here): write what is missing and change nothing else"
+    init.add_argument("--adopt", action="store_true", help=text)
 
     add(
         "list",
@@ -94,9 +102,25 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def init_book(options: argparse.Namespace) -> int:
+    """Writes a new book, or what an existing one lacks, and prints what was written."""
+    from benchbook import scaffold
+
+    if options.adopt:
+        if options.title is not None:
+            raise BookError("--title is for a new book: an adopted one has its title in _config.yml")
+        said = scaffold.adopt(options.folder or Path())
+    elif options.folder is None:
+        raise BookError("which folder shall the new book be in? `benchbook init DIR`")
+    else:
+        said = scaffold.create(options.folder, options.title)
+    print("\n".join(said))
+    return 0
+
+
 def list_experiments(project: Project, options: argparse.Namespace) -> int:
     """Prints the experiments with their parameters."""
-    known = [plan.read_experiment(path) for path in experiments.notebooks(project.root).values()]
+    known = [project.experiment(name) for name in project.notebooks]
     if options.json:
         fields = ("type", "default", "help")
         return _print_json(
@@ -118,7 +142,7 @@ def list_experiments(project: Project, options: argparse.Namespace) -> int:
 
 def run_experiment(project: Project, options: argparse.Namespace) -> int:
     """Runs one experiment, or a sweep of it, with parameters of the user's own and prints what it found."""
-    experiment = plan.read_experiment(experiments.find(project.root, options.experiment))
+    experiment = project.experiment(options.experiment)
     points = _points(experiment, options)
     from benchbook.schedule import build_lock
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from benchbook import experiments, fingerprint, plan
+from benchbook import fingerprint, plan
 from benchbook.errors import BookError
 from benchbook.experiments import Experiment
 from benchbook.plan import Plan, Project
@@ -27,7 +27,7 @@ def compare(project: Project, name: str, book: Plan) -> Comparison:
 
     Raises BookError, with the nearest name, where there is no such experiment.
     """
-    experiment = plan.read_experiment(experiments.find(project.root, name))
+    experiment = project.experiment(name)
     shown = book.shown().get(name)
     entry = _entry(project, book, experiment)
     sources = _Sources(project)
@@ -99,10 +99,10 @@ class _Sources:
         return tuple(lines)
 
     def _today(self, name: str) -> tuple[Experiment, dict[str, Any], fingerprint.Closure]:
-        experiment = plan.read_experiment(experiments.find(self.project.root, name))
-        root = self.project.source_root(experiment)
-        static = fingerprint.static_ingredients(experiment.code, root)
-        return experiment, static, fingerprint.closure(experiment.code, root)
+        experiment = self.project.experiment(name)
+        roots = self.project.source_roots(experiment)
+        static = fingerprint.static_ingredients(experiment.code, *roots)
+        return experiment, static, fingerprint.closure(experiment.code, *roots)
 
 
 def _entry(project: Project, book: Plan, experiment: Experiment) -> dict[str, dict[str, Any]]:

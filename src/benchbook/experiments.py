@@ -9,13 +9,13 @@ import keyword
 import math
 import re
 import tokenize
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from benchbook import toc
 from benchbook.errors import BookError, nearest
 
 SCALARS = {"bool": bool, "int": int, "float": float, "str": str}
@@ -92,6 +92,7 @@ class Experiment:
     code: tuple[str, ...]
     needs: tuple[str, ...] = ()
     resources: Mapping[str, int] = field(default_factory=dict)
+    language: str = "python"
 
     def bind(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """All parameters with their values: the given ones, checked, over the defaults."""
@@ -108,53 +109,25 @@ class Experiment:
         return self.parameters[name]
 
 
-def find(root: Path, name: str) -> Path:
-    """The notebook of that experiment; raises BookError, with the nearest name, where there is none."""
-    known = notebooks(root)
-    if name not in known:
-        raise BookError(f"there is no experiment '{name}'{nearest(name, known)}")
-    return known[name]
-
-
 def notebooks(root: Path) -> dict[str, Path]:
-    """The experiments by name: the notebooks of `experiments/`, or of the toc in a book without that folder."""
-    if (root / "experiments").is_dir():
+    """The experiments by name: the notebooks of `experiments/`, or, in a plain Jupyter Book, those of the toc.
+
+    A name is the file's; where several folders have a notebook of that name, theirs come before it: 'chapter1-intro'.
+    """
+    if not toc.is_plain(root):
         return {path.stem: path for path in sorted((root / "experiments").glob("*.ipynb"))}
+    paths = [path for page in toc.pages(root) if (path := root / f"{page}.ipynb").is_file()]
+    times = Counter(path.stem for path in paths)
     found: dict[str, Path] = {}
-    for page in toc_pages(root):
-        path = root / f"{page.removesuffix('.ipynb')}.ipynb"
-        if path.is_file():
-            if path.stem in found:
-                raise BookError(f"two notebooks are named '{path.stem}': {found[path.stem]} and {path}: rename one")
-            found[path.stem] = path
-    return dict(sorted(found.items()))
+    for path in paths:
+        name = path.stem if times[path.stem] == 1 else toc.page_of(path, root).replace("/", "-")
+        if name in found:
+            raise BookError(f"two notebooks are named '{name}': {found[name]} and {path}: rename one")
+        found[name] = path
+    return found
 
 
-def toc_pages(root: Path) -> list[str]:
-    """The pages that _toc.yml names, in its order, without their suffix where it has none."""
-    path = root / "_toc.yml"
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise BookError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-
-    def pages(entry: Any) -> Iterator[str]:
-        if isinstance(entry, dict):
-            for key, inner in entry.items():
-                if key in ("file", "root") and isinstance(inner, str):
-                    yield inner
-                elif key == "glob" and isinstance(inner, str):
-                    yield from sorted(found.relative_to(root).as_posix() for found in root.glob(inner))
-                else:
-                    yield from pages(inner)
-        elif isinstance(entry, list):
-            for inner in entry:
-                yield from pages(inner)
-
-    return list(pages(content))
-
-
-def read(path: Path) -> Experiment:
+def read(path: Path, name: str = "") -> Experiment:
     """Reads a notebook; raises BookError where it is no notebook or its parameters cell is not plain."""
     try:
         notebook = json.loads(path.read_text(encoding="utf-8"))
@@ -164,16 +137,24 @@ def read(path: Path) -> Experiment:
     parameter_cells = [text for kind, text, cell_tags in cells if kind == "code" and "parameters" in cell_tags]
     if len(parameter_cells) > 1:
         raise BookError(f"{path} has {len(parameter_cells)} cells tagged 'parameters': keep one")
-    needs, resources = _settings(notebook.get("metadata", {}).get("benchbook", {}), path)
+    metadata = notebook.get("metadata", {})
+    needs, resources = _settings(metadata.get("benchbook", {}), path)
     return Experiment(
-        name=path.stem,
+        name=name or path.stem,
         path=path,
         title=_title(text for kind, text, _ in cells if kind == "markdown") or path.stem,
         parameters=parse_parameters(parameter_cells[0], path) if parameter_cells else {},
         code=tuple(text for kind, text, cell_tags in cells if kind == "code" and "parameters" not in cell_tags),
         needs=needs,
         resources=resources,
+        language=_language(metadata),
     )
+
+
+def _language(metadata: Mapping[str, Any]) -> str:
+    """The language of a notebook's kernel, in lower case; Python where it does not say."""
+    said = metadata.get("kernelspec", {}).get("language") or metadata.get("language_info", {}).get("name")
+    return str(said or "python").lower()
 
 
 def _settings(settings: Any, path: Path) -> tuple[tuple[str, ...], dict[str, int]]:

@@ -6,6 +6,7 @@ Content only: no time stamp decides anything.
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import json
 import os
@@ -20,6 +21,7 @@ from typing import Any
 
 from benchbook.errors import BookError
 
+PYTHON_MAGICS = {"time", "timeit", "capture", "prun"}  # of the %% kind, around a cell that is still Python
 LENGTH = 16  # hexadecimal digits of a folder's name: 64 bits
 DISTRIBUTIONS = {
     "PIL": "pillow",
@@ -37,7 +39,7 @@ class Snapshot:
     def __init__(self) -> None:
         names = cache(_names)
         self.digest = cache(hash_file)
-        self.module_path = cache(lambda name, source_root: module_path(name, source_root, names))
+        self.module_path = cache(lambda name, *roots: module_path(name, *roots, names=names))
 
 
 @dataclass(frozen=True)
@@ -56,19 +58,19 @@ class Closure:
         return chain
 
 
-def closure(code: Iterable[str], source_root: Path, snapshot: Snapshot | None = None) -> Closure:
-    """Follows imports, breadth first, from notebook cells through the packages below source_root."""
+def closure(code: Iterable[str], *roots: Path, snapshot: Snapshot | None = None) -> Closure:
+    """Follows imports, breadth first, from notebook cells through the packages below the roots, the first one first."""
     snapshot = snapshot or Snapshot()
     modules: dict[str, Path] = {}
     importers: dict[str, str] = {}
     outside: set[str] = set()
-    queue = deque((name, "") for cell in code for name in imports(plain_python(cell), ""))
+    queue = deque((name, "") for cell in code for name in cell_imports(cell))
     while queue:
         name, importer = queue.popleft()
-        path = snapshot.module_path(name, source_root)
+        path = snapshot.module_path(name, *roots)
         if path is None:
             # `from package import name` offers package.name, which is a module only sometimes
-            if snapshot.module_path(name.split(".")[0], source_root) is None:
+            if snapshot.module_path(name.split(".")[0], *roots) is None:
                 outside.add(name.split(".")[0])
             continue
         if name in modules:
@@ -77,6 +79,36 @@ def closure(code: Iterable[str], source_root: Path, snapshot: Snapshot | None = 
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
         queue.extend((found, name) for found in _file_imports(path, snapshot.digest(path), package))
     return Closure(modules, importers, frozenset(outside - set(sys.stdlib_module_names)))
+
+
+def cell_imports(cell: str) -> list[str]:
+    """What a notebook's cell may import; where it is no Python, which its run will tell, what its lines import."""
+    for text in (cell, plain_python(cell)):
+        with contextlib.suppress(SyntaxError):
+            return imports(text, "")
+    found = []
+    for line in re.findall(r"(?m)^\s*((?:from|import)\s.*)$", cell):
+        with contextlib.suppress(SyntaxError):
+            found += imports(line, "")
+    return found
+
+
+def search_paths(cell: str) -> list[str]:
+    """The folders that a cell adds to `sys.path`, where it names them as text: `sys.path.append("../lib")`."""
+    if "sys.path" not in cell:
+        return []
+    for text in (cell, plain_python(cell)):
+        with contextlib.suppress(SyntaxError):
+            calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call) and node.args]
+            added = [c.args[-1] for c in calls if ast.unparse(c.func) in ("sys.path.append", "sys.path.insert")]
+            return [str(Path(*texts)) for argument in added if (texts := _texts(argument))]
+    return []
+
+
+def _texts(expression: ast.expr) -> list[str]:
+    """The texts in an expression, from left to right: of `os.path.join("..", "lib")` or `str(Path("..") / "lib")`."""
+    found = [n for n in ast.walk(expression) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+    return [str(node.value) for node in sorted(found, key=lambda node: (node.lineno, node.col_offset))]
 
 
 def imports(code: str, package: str) -> list[str]:
@@ -116,8 +148,11 @@ def _file_imports(path: Path, digest: str, package: str) -> list[str]:
 
 
 def plain_python(cell: str) -> str:
-    """A cell without IPython's own lines (%magic, !command), which ast cannot read."""
-    return re.sub(r"(?m)^(\s*)[%!].*$", r"\1pass", cell)
+    """A cell without IPython's own lines (%magic, !command), which ast cannot read; '' for one in another language."""
+    magic = re.match(r"\s*%%(\w+)[^\n]*", cell)
+    if magic:
+        cell = cell[magic.end() :] if magic[1] in PYTHON_MAGICS else ""
+    return re.sub(r"(?m)^(\s*)(?:[\w, ]+=\s*)?[%!].*$", r"\1pass", cell)
 
 
 def _names(folder: str) -> frozenset[str]:
@@ -129,10 +164,14 @@ def _names(folder: str) -> frozenset[str]:
         return frozenset()
 
 
-def module_path(name: str, source_root: Path, names: Callable[[str], frozenset[str]] = _names) -> Path | None:
-    """The file of a module or package below source_root; None where there is none."""
-    *packages, last = name.split(".")
-    folder = str(source_root)
+def module_path(name: str, *roots: Path, names: Callable[[str], frozenset[str]] = _names) -> Path | None:
+    """The file of a module or package below the first of the roots that has it; None where none has."""
+    return next(filter(None, (_module_below(root, name.split("."), names) for root in roots)), None)
+
+
+def _module_below(root: Path, parts: list[str], names: Callable[[str], frozenset[str]]) -> Path | None:
+    *packages, last = parts
+    folder = str(root)
     for package in packages:
         if package not in names(folder):
             return None
@@ -142,14 +181,11 @@ def module_path(name: str, source_root: Path, names: Callable[[str], frozenset[s
     return Path(folder, f"{last}.py") if f"{last}.py" in names(folder) else None
 
 
-def static_ingredients(code: Iterable[str], source_root: Path, snapshot: Snapshot | None = None) -> dict[str, Any]:
+def static_ingredients(code: Iterable[str], *roots: Path, snapshot: Snapshot | None = None) -> dict[str, Any]:
     """What decides a result before any parameter is known: digests of code and modules, versions of packages."""
     code = list(code)
     snapshot = snapshot or Snapshot()
-    try:
-        reached = closure(code, source_root, snapshot)
-    except SyntaxError as error:
-        raise BookError(f"a code cell is not Python (line {error.lineno}: {error.msg}): mend the notebook") from None
+    reached = closure(code, *roots, snapshot=snapshot)
     return {
         "code": hash_text("\0".join(code)),
         "modules": {name: snapshot.digest(path) for name, path in sorted(reached.modules.items())},

@@ -147,6 +147,11 @@ def mend_pictures(article: Node, singlehtml: Path, folder: Path) -> None:
     """Put every picture beside the Typst document, under the name of its content, and see that it has an alt text."""
     for image in article.select("img"):
         source = image.get("src", "")
+        if re.match(r"https?://", source):
+            log.warning("PDF: %s: the image %s is in the network: its address is printed", where(image), source)
+            image.name, image.attrs = "a", {"href": source}
+            image.string = source
+            continue
         if embedded := re.match(r"data:image/(\w+)[^,]*?(;base64)?,", source):
             code, kind = source[embedded.end() :], embedded[1]
             data = base64.b64decode(code) if embedded[2] else unquote(code).encode()

@@ -23,7 +23,7 @@ from benchbook.experiments import Experiment
 from benchbook.fingerprint import Snapshot
 
 SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast where the library is there
-PROFILE_KEYS = {"title", "note", "reduced", "gpu_slots", "runs"}
+PROFILE_KEYS = {"title", "note", "reduced", "strict", "gpu_slots", "runs"}
 RUN_KEYS = {"experiment", "parameters", "sweep", "seeds", "show", "needs"}
 DATA_KEYS = {"files", "also", "prepare"}
 
@@ -46,9 +46,24 @@ class Project:
     def build(self) -> Path:
         return self.root / "_build"
 
-    def source_root(self, experiment: Experiment) -> Path:
-        """Where the modules live that a fingerprint follows: `src/`, or beside the notebook in a book without it."""
-        return self.sources if self.sources.is_dir() else experiment.path.parent
+    @cached_property
+    def notebooks(self) -> dict[str, Path]:
+        """The experiments' notebooks by name."""
+        return experiments.notebooks(self.root)
+
+    def experiment(self, name: str) -> Experiment:
+        """The experiment of that name; raises BookError, with the nearest name, where there is none."""
+        if name not in self.notebooks:
+            raise BookError(f"there is no experiment '{name}'{nearest(name, self.notebooks)}")
+        return read_experiment(self.notebooks[name], name)
+
+    def source_roots(self, experiment: Experiment) -> tuple[Path, ...]:
+        """Where the modules live that a fingerprint follows, in the order in which the notebook's kernel looks."""
+        folder = self.working_folder(experiment)
+        # What the notebook itself adds to sys.path counts where it lies in the book.
+        added = ((folder / text).resolve() for cell in experiment.code for text in fingerprint.search_paths(cell))
+        below = (path for path in added if path.is_relative_to(self.root) and path.is_dir())
+        return tuple(dict.fromkeys([folder, self.sources, self.root, *below]))
 
     def working_folder(self, experiment: Experiment) -> Path:
         """Where a notebook runs: at the book's root, or, outside `experiments/`, in its own folder as in Jupyter."""
@@ -116,6 +131,7 @@ class Plan:
     reduced: bool
     runs: tuple[Run, ...]
     gpu_slots: int = 1  # runs that share one GPU
+    strict: bool = True  # a warning of Sphinx stops the book
 
     def shown(self) -> dict[str, Run]:
         """The run that the book shows of each experiment."""
@@ -154,8 +170,10 @@ def load(project: Project, profile: str) -> Plan:
         runs = _Planner(project, [_entry(project, entry) for entry in entries]).runs()
     except BookError as error:
         raise BookError(f"{path}: {error}") from None
-    reduced = bool(content.get("reduced", False))
-    return Plan(profile, content.get("title", profile), content.get("note", ""), reduced, runs, slots)
+    reduced, strict = bool(content.get("reduced", False)), content.get("strict", True)
+    if type(strict) is not bool:
+        raise BookError(f"{path}: 'strict' is {strict!r}: true stops at Sphinx's warnings, false only shows them")
+    return Plan(profile, content.get("title", profile), content.get("note", ""), reduced, runs, slots, strict)
 
 
 def plan_runs(
@@ -252,15 +270,16 @@ class _Planner:
         """The needed run: with parameters that the entry gives, else the one shown, else with the defaults."""
         entry = next((entry for entry in self.entries if entry.experiment.name == name), None)
         if entry is None:
-            entry = Entry(read_experiment(experiments.find(self.project.root, name)), [{}])
+            entry = Entry(self.project.experiment(name), [{}])
         point = {**entry.points[entry.shown], **(given or {})}
         return self.run(entry.experiment, point, not given and entry in self.entries, entry.needs)
 
     def static_parts(self, experiment: Experiment) -> dict[str, Any]:
         if experiment.name not in self.static:
             try:
-                root = self.project.source_root(experiment)
-                self.static[experiment.name] = fingerprint.static_ingredients(experiment.code, root, self.snapshot)
+                roots = self.project.source_roots(experiment)
+                parts = fingerprint.static_ingredients(experiment.code, *roots, snapshot=self.snapshot)
+                self.static[experiment.name] = parts
             except BookError as error:
                 raise BookError(f"experiment '{experiment.name}': {error}") from None
         return self.static[experiment.name]
@@ -279,7 +298,9 @@ def _entry(project: Project, entry: Any) -> Entry:
     _known(entry, RUN_KEYS, "an entry of 'runs'")
     if not isinstance(entry.get("experiment"), str):
         raise BookError("an entry of 'runs' names no experiment: give it experiment: NAME")
-    experiment = read_experiment(experiments.find(project.root, entry["experiment"]))
+    experiment = project.experiment(entry["experiment"])
+    if experiment.language != "python":
+        raise BookError(f"'{experiment.name}' is written in {experiment.language}: only Python notebooks are run")
     fixed, sweep, show, needs = (_mapping(entry, key) for key in ("parameters", "sweep", "show", "needs"))
     if "seeds" in entry:
         sweep = {**sweep, "seed": seeds(experiment, entry["seeds"])}

@@ -31,12 +31,13 @@ RECORDS = {VALUE: "values", CLAIM: "claims", CURVE: "curves"}
 AUDIT = "application/vnd.benchbook.audit+json"
 # Added as a last cell and taken out again: what the kernel really loaded, held against the static closure.
 AUDIT_CELL = """
-import resource as _resource, sys as _sys
+import os as _os, resource as _resource, sys as _sys
 from IPython.display import display as _display
 _unit = 2**20 if _sys.platform == "darwin" else 2**10  # macOS counts bytes, Linux KiB
 _files = {{n: getattr(m, "__file__", None) or "" for n, m in list(_sys.modules.items())}}
+_others = ("site-packages", "dist-packages", _os.path.dirname(_os.__file__))
 _display({{"{mime}": {{
-    "modules": sorted(n for n, f in _files.items() if f.startswith({sources!r}) and "site-packages" not in f),
+    "modules": sorted(n for n, f in _files.items() if f.startswith({root!r}) and not any(o in f for o in _others)),
     "memory_mb": _resource.getrusage(_resource.RUSAGE_SELF).ru_maxrss // _unit,
 }}}}, raw=True)
 """
@@ -48,7 +49,7 @@ def job(run: Run, profile: str) -> dict[str, Any]:
         "experiment": run.experiment.name,
         "notebook": str(run.experiment.path),
         "root": str(run.project.root),
-        "sources": str(run.project.source_root(run.experiment)),
+        "sources": [str(path) for path in run.project.source_roots(run.experiment)],
         "working_folder": str(run.project.working_folder(run.experiment)),
         "folder": str(run.folder),
         "progress": str(progress_file(run)),
@@ -141,7 +142,7 @@ def _papermill(task: Mapping[str, Any], part: Path) -> str:
     notebook = nbformat.read(task["notebook"], as_version=4)
     notebook.cells.append(
         nbformat.v4.new_code_cell(
-            AUDIT_CELL.format(mime=AUDIT, sources=task["sources"] + os.sep), metadata={"tags": ["benchbook-audit"]}
+            AUDIT_CELL.format(mime=AUDIT, root=task["root"] + os.sep), metadata={"tags": ["benchbook-audit"]}
         )
     )
     given = part / "given.ipynb"
@@ -225,9 +226,12 @@ def _audit_error(task: Mapping[str, Any], audit: Mapping[str, Any]) -> str:
     modules = task["ingredients"]["modules"]
     for name in audit.get("modules", ()):
         if name not in modules and name != "__main__":
-            return f"module {name} was loaded, but no import statement names it: write the import where it is used"
+            return (
+                f"module {name} was loaded, but no import statement names it: write the import where it is used, and a "
+                "folder that sys.path gets as plain text"
+            )
     for name, digest in modules.items():
-        path = fingerprint.module_path(name, Path(task["sources"]))
+        path = fingerprint.module_path(name, *map(Path, task["sources"]))
         if path is None or fingerprint.hash_file(path) != digest:
             return f"module {name} was edited while the run was under way: run again"
     return ""

@@ -92,9 +92,12 @@ def make(project: Project, runs: list[Run], profile: str, jobs: int | None = Non
 
 def _command(project: Project, runs: list[Run], folder: Path, workers: int, threads: int) -> list[str]:
     targets = [str(run.folder / "status.json") for run in runs]
+    snakefile = project.root / SNAKEFILE
+    if not snakefile.is_file():
+        snakefile = Path(__file__).parents[2] / SNAKEFILE
     settings = [f"jobs={folder}", f"runs={project.runs}", f"python={sys.executable}", f"threads={threads}"]
     return [
-        *(sys.executable, "-m", "snakemake", "--snakefile", str(project.root / SNAKEFILE)),
+        *(sys.executable, "-m", "snakemake", "--snakefile", str(snakefile)),
         *("--directory", str(folder), "--cores", str(workers * threads), "--keep-going", "--quiet", "all"),
         # Our own lock and our own notion of what is missing: Snakemake is told, it does not decide.
         *("--nolock", "--force", "--keep-incomplete", "--rerun-incomplete", "--latency-wait", "0"),

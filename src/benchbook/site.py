@@ -42,6 +42,7 @@ MATHJAX = ("sphinx-mathjax-offline", "sphinx-mathjax-offline/static/mathjax/tex-
 MARKS = {True: "✓", False: "✗", None: "≈"}
 CLASSES = {True: "holds", False: "fails", None: "open"}
 NOT_YET = "—"
+USED = "benchbook-used"  # in a page's metadata, where a notebook's own have their place too
 
 
 class value(nodes.inline):
@@ -152,7 +153,7 @@ def _placeholder(text: str) -> nodes.Node:
 
 def use(env: BuildEnvironment, experiment: str) -> None:
     """Notes that the page being read depends on an experiment's results ('*': on all)."""
-    used = env.metadata[env.docname].setdefault("benchbook", {})
+    used = env.metadata[env.docname].setdefault(USED, {})
     used[experiment] = digest(env, experiment)
 
 
@@ -169,7 +170,7 @@ def outdated(app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[s
     return [
         page
         for page, metadata in env.metadata.items()
-        if any(digest(env, name) != seen for name, seen in metadata.get("benchbook", {}).items())
+        if any(digest(env, name) != seen for name, seen in metadata.get(USED, {}).items())
     ]
 
 

@@ -62,7 +62,7 @@ class History:
     def differences(self, run: Run, then: Mapping[str, Any]) -> list[str]:
         """In what a run differs from one before it, whose status is given: a line each."""
         if self._reached is None:
-            self._reached = fingerprint.closure(run.experiment.code, run.project.source_root(run.experiment))
+            self._reached = fingerprint.closure(run.experiment.code, *run.project.source_roots(run.experiment))
         return fingerprint.differences(run.ingredients, then["ingredients"], self._reached, run.project.root)
 
 
