@@ -90,7 +90,6 @@ def book(tmp_path: Path) -> Book:
         "title: Quick\nnote: a small one\nreduced: true\nruns:\n"
         "  - experiment: double\n    parameters: {number: 4}\n  - experiment: alone\n",
     )
-    made.write("Snakefile", (ROOT / "Snakefile").read_text())
     made.write("src/toy/__init__.py", '"""Toy."""\n')
     made.write("src/toy/a.py", "from toy import b\n\n\ndef double(number):\n    return b.times(number)\n")
     made.write("src/toy/b.py", "def times(number):\n    return 2 * number\n")

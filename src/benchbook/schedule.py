@@ -19,7 +19,7 @@ from benchbook.errors import BookError
 from benchbook.plan import Project, Run
 from benchbook.run import cores, job
 
-SNAKEFILE = "Snakefile"
+SNAKEFILE = Path(__file__).with_name("Snakefile")
 
 
 @contextlib.contextmanager
@@ -92,9 +92,11 @@ def make(project: Project, runs: list[Run], profile: str, jobs: int | None = Non
 
 def _command(project: Project, runs: list[Run], folder: Path, workers: int, threads: int) -> list[str]:
     targets = [str(run.folder / "status.json") for run in runs]
+    own = project.root / SNAKEFILE.name
+    snakefile = own if own.is_file() else SNAKEFILE
     settings = [f"jobs={folder}", f"runs={project.runs}", f"python={sys.executable}", f"threads={threads}"]
     return [
-        *(sys.executable, "-m", "snakemake", "--snakefile", str(project.root / SNAKEFILE)),
+        *(sys.executable, "-m", "snakemake", "--snakefile", str(snakefile)),
         *("--directory", str(folder), "--cores", str(workers * threads), "--keep-going", "--quiet", "all"),
         # Our own lock and our own notion of what is missing: Snakemake is told, it does not decide.
         *("--nolock", "--force", "--keep-incomplete", "--rerun-incomplete", "--latency-wait", "0"),
