@@ -22,7 +22,11 @@ from benchbook.state import State, read_results, states
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns its exit status: 0 well, 1 a run has failed, 2 bad input, 130 stopped."""
     parser = _parser()
-    options = parser.parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    ours = words.index("--") if "--" in words else len(words)
+    options = parser.parse_args(words[:ours], argparse.Namespace(words=words[ours + 1 :]))
+    if options.words and not hasattr(options, "executor"):
+        parser.error("words after -- are for Snakemake, which only run and build start")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill ends like Ctrl-C: workers go first
     try:
         return int(options.command(Project(plan.find_root(Path.cwd())), options))
@@ -65,10 +69,13 @@ def _parser() -> argparse.ArgumentParser:
     text = "may be repeated; several values, NAME=1,2,3, make a sweep"
     run.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help=text)
     run.add_argument("--seeds", type=int, metavar="N", help="repeat with N values of the parameter `seed`")
-    run.add_argument("--jobs", type=int, metavar="N", help="runs at once (default: one for each core)")
 
     build = add("build", build_book, "run what is missing, then make the HTML and the PDF")
-    build.add_argument("--jobs", type=int, metavar="N", help="runs at once (default: one for each core)")
+    for command in (run, build):
+        text = "runs at once (default: one for each core, on a cluster 50)"
+        command.add_argument("--jobs", type=int, metavar="N", help=text)
+        text = "one of Snakemake's, such as slurm (default: local); words after -- go to Snakemake as they are"
+        command.add_argument("--executor", default="local", metavar="NAME", help=text)
     build.add_argument("--no-run", action="store_true", help="make the book from the runs that are there")
     build.add_argument("--no-pdf", action="store_true", help="make only the HTML")
 
@@ -120,7 +127,7 @@ def run_experiment(project: Project, options: argparse.Namespace) -> int:
         return plan.plan_runs(project, experiment, points, options.profile)
 
     with build_lock(project):
-        _make(project, planned, "", options)
+        _make(project, planned, "", options, gpu_slots=1)
     runs = [run for run in planned() if run.experiment.name == experiment.name]  # again: data may have been made
     how = states(runs)
     for run in runs:
@@ -162,7 +169,8 @@ def build_book(project: Project, options: argparse.Namespace) -> int:
 
     with build_lock(project):
         if not options.no_run:
-            _make(project, lambda: plan.load(project, options.profile).runs, options.profile, options)
+            gpu_slots = plan.load(project, options.profile).gpu_slots
+            _make(project, lambda: plan.load(project, options.profile).runs, options.profile, options, gpu_slots)
         book, how = _load(project, options)
         done = pages.build(project, book, how, pdf=not options.no_pdf)
     print(f"{book.title} book: {done}")
@@ -279,19 +287,28 @@ def _load(project: Project, options: argparse.Namespace) -> tuple[Plan, dict[Pat
     return book, states(book.runs)
 
 
-def _make(project: Project, planned: Callable[[], Sequence[Run]], profile: str, options: argparse.Namespace) -> None:
+def _make(
+    project: Project, planned: Callable[[], Sequence[Run]], profile: str, options: argparse.Namespace, gpu_slots: int
+) -> None:
     """Makes the data sets and the runs that are missing, a failed one again."""
     if options.jobs is not None and options.jobs < 1:
         raise BookError(f"--jobs is {options.jobs}: give a number of at least 1")
-    missing = _missing(planned())
+    runs = planned()
+    missing = _missing(runs)
     if not missing:
         return
     from benchbook import schedule
 
+    where = schedule.Where(options.jobs, options.executor, tuple(options.words), gpu_slots)
     if schedule.prepare_data(project, missing):  # data are part of a run's fingerprint
-        missing = _missing(planned())
-    if missing:
-        schedule.make(project, missing, profile, options.jobs)
+        runs = planned()
+        missing = _missing(runs)
+    tried: set[Path] = set()
+    while missing:
+        schedule.make(project, missing, profile, where)
+        tried |= {run.folder for run in missing}
+        # What was damaged has been made again, perhaps differently, and others need it.
+        missing = [run for run in _missing(runs) if run.folder not in tried]
 
 
 def _missing(runs: Sequence[Run]) -> list[Run]:
