@@ -43,7 +43,8 @@ class Book:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def run(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, group: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Runs `benchbook` with these words; `group` is the cgroup.procs of a control group to run it in."""
         return subprocess.run(
             [sys.executable, "-m", "benchbook.cli", *words],
             cwd=self.root,
@@ -51,6 +52,7 @@ class Book:
             capture_output=True,
             text=True,
             check=False,
+            preexec_fn=group and (lambda: group.write_text(str(os.getpid()))),
         )
 
     def write(self, name: str, text: str) -> None:

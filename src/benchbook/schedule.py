@@ -224,7 +224,9 @@ def _last_line(path: Path) -> str:
 
 
 def _complaint(log: Path) -> str:
-    """The line of Snakemake's log that says what went wrong."""
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    complaints = [line.strip() for line in lines if "error" in line.lower()]
-    return complaints[0] if complaints else _last_line(log)
+    """What Snakemake's log says went wrong."""
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
+    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+        if "error" in line.lower():
+            return f"{line} {following}" if line.endswith(":") else line
+    return "Snakemake has ended early"
