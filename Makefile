@@ -51,7 +51,7 @@ clean:  ## remove the built book and all runs; .venv and data stay
 	rm -rf _build runs
 
 lock: $(READY)  ## make requirements.lock anew from pyproject.toml (for maintainers)
-	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra slurm --universal --python-version 3.11 --generate-hashes \
 	  --no-header --no-annotate --upgrade --quiet --output-file requirements.lock
 
 $(READY): requirements.lock pyproject.toml

@@ -43,7 +43,8 @@ class Book:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def run(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, group: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Runs `benchbook` with these words; `group` is the cgroup.procs of a control group to run it in."""
         return subprocess.run(
             [sys.executable, "-m", "benchbook.cli", *words],
             cwd=self.root,
@@ -51,6 +52,7 @@ class Book:
             capture_output=True,
             text=True,
             check=False,
+            preexec_fn=group and (lambda: group.write_text(str(os.getpid()))),
         )
 
     def write(self, name: str, text: str) -> None:
@@ -90,7 +92,6 @@ def book(tmp_path: Path) -> Book:
         "title: Quick\nnote: a small one\nreduced: true\nruns:\n"
         "  - experiment: double\n    parameters: {number: 4}\n  - experiment: alone\n",
     )
-    made.write("Snakefile", (ROOT / "Snakefile").read_text())
     made.write("src/toy/__init__.py", '"""Toy."""\n')
     made.write("src/toy/a.py", "from toy import b\n\n\ndef double(number):\n    return b.times(number)\n")
     made.write("src/toy/b.py", "def times(number):\n    return 2 * number\n")

@@ -2,33 +2,58 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 from conftest import code, markdown, write_notebook
 
-from benchbook import plan, schedule
+from benchbook import display, plan, schedule
 from benchbook.errors import BookError
 
-SLOW = code("import time", "time.sleep(60)")
+# Waits, with a process of its own, until it is run again after somebody has put a file there.
+WAIT = code(
+    "import benchbook, pathlib, subprocess, time",
+    "if not pathlib.Path('go').exists():",
+    "    subprocess.Popen(['sleep', '60'])",
+    "    time.sleep(60)",
+    "x = benchbook.value('x', 1)",
+)
 
 
-def processes(text: str) -> list[str]:
-    """The command lines of running processes that name the text."""
-    listing = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-    return [line for line in listing.splitlines() if text in line and "ps -eo" not in line]
+def processes(folder: Path) -> list[str]:
+    """The running processes that work in the folder or name it."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            words = " ".join(process.cmdline())
+            if str(folder) in words or Path(process.cwd()).is_relative_to(folder):
+                found.append(f"{process.pid} {words}")
+    return found
+
+
+def wait_for(condition: Callable[[], Any], seconds: float) -> Any:
+    """What the condition says as soon as it is true, at the latest after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_stopped_build_leaves_no_process_and_keeps_finished_runs(book, how):
-    """Ctrl-C and a polite kill: kernels end too, finished runs stay, no half-made folder is left."""
-    write_notebook(book.root / "experiments" / "alone.ipynb", markdown("# Wait"), SLOW)
+    """Ctrl-C, a polite kill and a rude one: kernels and their children end too, and only their runs are lost."""
+    write_notebook(book.root / "experiments" / "alone.ipynb", markdown("# Wait"), WAIT)
     builder = subprocess.Popen(
         [sys.executable, "-m", "benchbook.cli", "build", "--no-pdf", "--jobs", "2"],
         cwd=book.root,
@@ -36,20 +61,60 @@ def test_a_stopped_build_leaves_no_process_and_keeps_finished_runs(book, how):
         stderr=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 60
-    while not list(book.root.glob("runs/double/*/status.json")) and time.monotonic() < deadline:
-        time.sleep(0.2)
+    assert wait_for(lambda: list(book.root.glob("runs/double/*/status.json")), 60)
+    assert wait_for(lambda: any(" sleep 60" in line for line in processes(book.root)), 60)
+    assert "cell 2 of 2" in book.status()["alone"]
     builder.send_signal(how)
     _, said = builder.communicate(timeout=15)
-    assert builder.returncode == 130
-    assert "stopped; what had finished is kept" in said
-    deadline = time.monotonic() + 3
-    while processes(str(book.root)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert processes(str(book.root)) == []
+    if how != signal.SIGKILL:
+        assert builder.returncode == 130
+        assert "stopped; what had finished is kept" in said
+    assert wait_for(lambda: not processes(book.root), 5), processes(book.root)
     assert book.status()["double"].startswith("ok")
     assert book.status()["alone"].startswith("not run")
+    book.write("go", "")
+    again = book.run("build", "--no-pdf")
+    assert again.returncode == 0, again.stderr
+    assert "double" not in again.stdout
     assert not list(book.root.glob("runs/*/.*"))
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_tried_once_more_and_then_given_up(book):
+    """The run whose worker always dies has failed, with the cell; the others are made, one of them the second time."""
+    write_notebook(
+        book.root / "experiments" / "alone.ipynb",
+        markdown("# Kill the worker"),
+        code("times: int = 0  # how often", tags=("parameters",)),
+        code(
+            "import os, pathlib, signal",
+            "from ipykernel.kernelapp import IPKernelApp",
+            "tries = pathlib.Path(f'tries{times}')",
+            "tries.write_text((tries.read_text() if tries.exists() else '') + 'x')",
+            "if len(tries.read_text()) <= times:",
+            "    os.kill(IPKernelApp.instance().parent_handle, signal.SIGKILL)",
+            "    __import__('time').sleep(60)",
+        ),
+    )
+    done = book.run("run", "alone", "-p", "times=0,1,2", "--jobs", "3")
+    assert done.returncode == 1
+    assert sorted(line.split(": ")[1] for line in done.stdout.splitlines() if line.startswith("runs/")) == (
+        ["failed", "ok", "ok"]
+    )
+    error = "also when tried once more: killed by signal 9 (SIGKILL) in cell 3 of 3"
+    assert f"failed: its worker has ended without a result, {error}" in done.stdout
+    assert [(book.root / f"tries{times}").read_text() for times in (0, 1, 2)] == ["x", "xx", "xx"]
+
+
+@pytest.mark.slow
+def test_a_snakefile_of_the_book_comes_first(book):
+    """What it does not start is named, with its own complaint."""
+    book.write("Snakefile", "raise ValueError('no schedule today')\n")
+    done = book.run("run", "alone")
+    assert done.returncode == 2
+    assert "'alone' could not be started: " in done.stderr
+    assert "no schedule today" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
 
 
 def test_the_lock_is_free_again_after_its_holder(tmp_path):
@@ -69,13 +134,13 @@ def test_the_lock_is_free_again_after_its_holder(tmp_path):
 def test_the_display_says_where_a_run_is(book):
     """Cell k of n, epoch, elapsed and remaining time, from what the worker and the notebook left."""
     run = plan.load(plan.Project(book.root), "quick").runs[0]
-    assert schedule.row(run, time.time())[0] == "waiting"
+    assert display.row(run, time.time())[0] == "waiting"
     progress = book.root / "_build" / "progress" / f"{run.fingerprint}.json"
     progress.parent.mkdir(parents=True)
     began = time.time() - 65
     progress.write_text(json.dumps({"cell": 3, "cells": 4, "began": began, "time": began + 5}))
     progress.with_suffix(".step").write_text(json.dumps({"step": 5, "steps": 10, "time": began + 60}))
-    state, label, where, elapsed, remaining = schedule.row(run, began)
+    state, label, where, elapsed, remaining = display.row(run, began)
     assert (state, label, where) == ("running", "double number=4", "cell 3 of 4, epoch 5 of 10")
     assert elapsed == "1:05"
     assert remaining == "0:39"  # (2 + 5/10) of 4 cells are done: 65 s · (1 - 0.625) / 0.625

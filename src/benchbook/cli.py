@@ -23,7 +23,11 @@ from benchbook.state import State, read_results, states
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns its exit status: 0 well, 1 a run has failed, 2 bad input, 130 stopped."""
     parser = _parser()
-    options = parser.parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    ours = words.index("--") if "--" in words else len(words)
+    options = parser.parse_args(words[:ours], argparse.Namespace(words=words[ours + 1 :]))
+    if options.words and not hasattr(options, "executor"):
+        parser.error("words after -- are for Snakemake, which only run and build start")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill ends like Ctrl-C: workers go first
     try:
         if options.command == init_book:  # there is no book yet
@@ -74,10 +78,13 @@ def _parser() -> argparse.ArgumentParser:
     text = "may be repeated; several values, NAME=1,2,3, make a sweep"
     run.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help=text)
     run.add_argument("--seeds", type=int, metavar="N", help="repeat with N values of the parameter `seed`")
-    run.add_argument("--jobs", type=int, metavar="N", help="runs at once (default: one for each core)")
 
     build = add("build", build_book, "run what is missing, then make the HTML and the PDF")
-    build.add_argument("--jobs", type=int, metavar="N", help="runs at once (default: one for each core)")
+    for command in (run, build):
+        text = "runs at once (default: one for each core, on a cluster 50)"
+        command.add_argument("--jobs", type=int, metavar="N", help=text)
+        text = "one of Snakemake's, such as slurm (default: local); words after -- go to Snakemake as they are"
+        command.add_argument("--executor", default="local", metavar="NAME", help=text)
     build.add_argument("--no-run", action="store_true", help="make the book from the runs that are there")
     build.add_argument("--no-pdf", action="store_true", help="make only the HTML")
 
@@ -338,11 +345,16 @@ def _make(project: Project, planned: Callable[[], Plan], options: argparse.Names
         return book, how
     from benchbook import schedule
 
+    where = schedule.Where(options.jobs, options.executor, tuple(options.words), book.gpu_slots)
     if schedule.prepare_data(project, missing):  # data are part of a run's fingerprint
         book, how, missing = _look(planned)
-    if missing:
-        schedule.make(project, missing, book.name, options.jobs)
-        book, how, _ = _look(planned)
+    tried: set[Path] = set()
+    while missing:
+        schedule.make(project, missing, book.name, where)
+        tried |= {run.folder for run in missing}
+        book, how, missing = _look(planned)
+        # What was damaged has been made again, perhaps differently, and others need it.
+        missing = [run for run in missing if run.folder not in tried]
     return book, how
 
 

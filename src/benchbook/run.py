@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchbook import fingerprint
+from benchbook import fingerprint, gpus
 from benchbook.artefacts import NEEDS, RUN_FOLDER
 from benchbook.experiments import code_cells, tags
 from benchbook.plan import Run
@@ -55,6 +55,7 @@ def job(run: Run, profile: str) -> dict[str, Any]:
         "progress": str(progress_file(run)),
         "needs": {name: str(needed.folder) for name, needed in run.needs.items()},
         "resources": dict(run.experiment.resources),
+        "gpu_slots": [],
         "parameters": run.parameters,
         "changed_parameters": run.changed_parameters,
         "ingredients": run.ingredients,
@@ -63,15 +64,18 @@ def job(run: Run, profile: str) -> dict[str, Any]:
     }
 
 
-def execute(task: Mapping[str, Any]) -> dict[str, Any]:
-    """Runs a job's notebook and puts its folder in place; returns its status."""
+def execute(task: Mapping[str, Any], error: str = "") -> dict[str, Any]:
+    """Runs a job's notebook and puts its folder in place; returns its status.
+
+    error: why the notebook cannot be run; then its folder says so.
+    """
     folder = Path(task["folder"])
     part = folder.with_name(f".{folder.name}.{os.getpid()}")
     part.mkdir(parents=True)
     try:
         started = time.monotonic()
         used = used_files(task["needs"])
-        error = _needs_error(task["needs"]) or _papermill(task, part)
+        error = error or needs_error(task["needs"]) or _papermill(task, part)
         notebook = _read_notebook(part / EXECUTED, Path(task["notebook"]))
         audit = _take_audit(notebook)
         results, double = collect(notebook)
@@ -121,7 +125,7 @@ def _outputs(notebook: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any]]
                 yield number, output["data"]
 
 
-def _needs_error(needs: Mapping[str, str]) -> str:
+def needs_error(needs: Mapping[str, str]) -> str:
     """Why a run cannot begin: a needed run that did not end well; '' where all did."""
     for name, folder in needs.items():
         status = read_status(Path(folder))
@@ -132,71 +136,34 @@ def _needs_error(needs: Mapping[str, str]) -> str:
 
 
 def _papermill(task: Mapping[str, Any], part: Path) -> str:
-    """Executes the notebook into the folder; returns the error in one line, '' where there was none."""
+    """Executes the notebook with an audit cell at its end, into the folder; returns its error."""
     import nbformat
-    from nbclient.exceptions import DeadKernelError
-    from papermill.exceptions import PapermillExecutionError
-    from papermill.execute import execute_notebook
 
-    _register_engine(Path(task["progress"]), time.time())
+    from benchbook import kernel
+
     notebook = nbformat.read(task["notebook"], as_version=4)
-    notebook.cells.append(
-        nbformat.v4.new_code_cell(
-            AUDIT_CELL.format(mime=AUDIT, root=task["root"] + os.sep), metadata={"tags": ["benchbook-audit"]}
-        )
-    )
+    cells = len(notebook.cells)
+    audit = AUDIT_CELL.format(mime=AUDIT, root=task["root"] + os.sep)
+    notebook.cells.append(nbformat.v4.new_code_cell(audit, metadata={"tags": ["benchbook-audit"]}))
     given = part / "given.ipynb"
     nbformat.write(notebook, given)
-    os.environ[PROGRESS_FILE] = str(Path(task["progress"]).with_suffix(".step"))
+    progress, began = Path(task["progress"]), time.time()
+    progress.parent.mkdir(parents=True, exist_ok=True)
+    os.environ[PROGRESS_FILE] = str(progress.with_suffix(".step"))
     os.environ[RUN_FOLDER] = str(part)
     os.environ[NEEDS] = json.dumps(task["needs"])
+
+    def note(cell: int) -> None:
+        where = {"cell": min(cell, cells), "cells": cells, "began": began, "time": time.time()}
+        _write_json(progress, where)
+
     try:
-        execute_notebook(
-            given,
-            part / EXECUTED,
-            parameters=task["changed_parameters"],
-            engine_name="benchbook",
-            kernel_name="python3",
-            language="python",
-            progress_bar=False,
-            cwd=task["working_folder"],
-        )
-    except PapermillExecutionError as error:
-        return " ".join(f"{error.ename}: {error.evalue} (cell {error.exec_count})".split())
-    except DeadKernelError:
-        return f"the kernel died in cell {_last_cell(Path(task['progress']))}: killed, or out of memory"
-    except Exception as error:  # no kernel, no space, …: whatever stops papermill itself is the run's failure too
-        return " ".join(f"{type(error).__name__}: {error}".split())
+        with gpus.held(task["gpu_slots"], task["resources"].get("gpu", 0)) as names:
+            if names:
+                os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(names)
+            return kernel.execute(given, part / EXECUTED, task["changed_parameters"], task["working_folder"], note)
     finally:
         given.unlink(missing_ok=True)
-    return ""
-
-
-def _register_engine(progress: Path, began: float) -> None:
-    """Papermill's own engine, which also tells the builder's display which cell it is in."""
-    from papermill.engines import NBClientEngine, papermill_engines
-
-    class Engine(NBClientEngine):
-        @classmethod
-        def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **kwargs: Any) -> Any:
-            start, total = nb_man.cell_start, len(nb_man.nb.cells) - 1  # the last is the audit
-
-            def cell_start(cell: Any, cell_index: int | None = None, **rest: Any) -> None:
-                cell_number = min((cell_index or 0) + 1, total)
-                _write_json(progress, {"cell": cell_number, "cells": total, "began": began, "time": time.time()})
-                start(cell, cell_index, **rest)
-
-            nb_man.cell_start = cell_start
-            return super().execute_managed_notebook(nb_man, kernel_name, **kwargs)
-
-    progress.parent.mkdir(parents=True, exist_ok=True)
-    papermill_engines.register("benchbook", Engine)
-
-
-def _last_cell(progress: Path) -> int:
-    with contextlib.suppress(OSError, ValueError):
-        return int(json.loads(progress.read_text())["cell"])
-    return 0
 
 
 def _read_notebook(executed: Path, given: Path) -> dict[str, Any]:
@@ -305,8 +272,10 @@ def main(arguments: list[str]) -> int:
     """Executes the job whose file is named; returns the exit status that the scheduler acts on."""
     # A polite end, so that papermill takes its kernel down with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    from benchbook.kernel import DIED  # here, because whoever asks how runs stand needs no papermill
+
     status = execute(json.loads(Path(arguments[0]).read_text(encoding="utf-8")))
-    return KERNEL_DIED if str(status["error"]).startswith("the kernel died") else 0
+    return KERNEL_DIED if str(status["error"]).startswith(DIED) else 0
 
 
 if __name__ == "__main__":

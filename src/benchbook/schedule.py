@@ -1,4 +1,4 @@
-"""Makes the runs that are missing, in parallel through Snakemake, with one live display of all of them."""
+"""Makes the runs that are missing, in parallel and in the order of their needs, through Snakemake."""
 
 from __future__ import annotations
 
@@ -7,19 +7,23 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchbook import state
+from benchbook import executors, forks, gpus, state
+from benchbook.display import watch
 from benchbook.errors import BookError
 from benchbook.plan import Project, Run
-from benchbook.run import cores, job
+from benchbook.run import cores, execute, job, needs_error
 
-SNAKEFILE = "Snakefile"
+SNAKEFILE = Path(__file__).with_name("Snakefile")
+LOG = "snakemake.log"
 
 
 @contextlib.contextmanager
@@ -56,128 +60,173 @@ def prepare_data(project: Project, runs: list[Run]) -> bool:
     return made
 
 
-def make(project: Project, runs: list[Run], profile: str, jobs: int | None = None) -> None:
-    """Executes the runs, as many at once as there are cores; afterwards each has a status, ok or failed."""
-    workers = min(jobs or cores(), len(runs))
-    threads = max(1, cores() // workers)
+@dataclass(frozen=True)
+class Where:
+    """Where runs are made: how many at once, by which of Snakemake's executors, on how many slots of each GPU."""
+
+    jobs: int | None = None
+    executor: str = executors.LOCAL
+    words: tuple[str, ...] = ()  # the user's own for Snakemake
+    gpu_slots: int = 1
+
+    @property
+    def is_local(self) -> bool:
+        return self.executor == executors.LOCAL
+
+
+def make(project: Project, runs: Sequence[Run], profile: str, where: Where) -> None:
+    """Executes the runs, each after those that it needs; afterwards each has a status, ok or failed.
+
+    Raises BookError where one could not even be started.
+    """
+    executors.check(where.executor)
+    began = time.time()
     folder = project.build / "schedule"
-    shutil.rmtree(project.build / "progress", ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
-    for run in runs:
-        (folder / f"{run.fingerprint}.json").write_text(json.dumps(job(run, profile)))
-    environment = dict(os.environ)
-    # Kernels and workers must import the project that is being built, wherever benchbook itself is installed.
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(project.sources), os.environ.get("PYTHONPATH", "")]))
-    environment["DATA_ROOT"] = str(project.data_root)
-    log = folder / "snakemake.log"
-    with log.open("w") as output:
+    _sweep(project, runs)
+    try:
+        tasks = _run_snakemake(project, runs, profile, where, folder, began)
+        _give_up(runs, tasks, began, folder)
+    finally:
+        _sweep(project, runs)
+
+
+def _run_snakemake(
+    project: Project, runs: Sequence[Run], profile: str, where: Where, folder: Path, began: float
+) -> dict[Path, dict[str, Any]]:
+    """Writes the jobs and lets Snakemake do them, showing how far it is; returns the jobs by their runs' folders."""
+    with (folder / LOG).open("w") as log, contextlib.ExitStack() as servers:
+        environment = _environment(project)
+        command = [sys.executable, "-m"]
+        if where.is_local and sys.platform == "linux":
+            environment[forks.KERNELS] = servers.enter_context(forks.server("kernel", environment, log))
+            address = servers.enter_context(forks.server("worker", environment, log))
+            command = [sys.executable, "-IS", forks.__file__, "run", address]
+        tasks = _jobs(project, runs, profile, [*command, "benchbook.run"], where)
+        for run in runs:
+            _log(folder, run).unlink(missing_ok=True)
+            (folder / f"{run.fingerprint}.json").write_text(json.dumps(tasks[run.folder]))
         process = subprocess.Popen(
-            _command(project, runs, folder, workers, threads),
-            stdout=output,
-            stderr=subprocess.STDOUT,
+            _snakemake(project, runs, folder, where),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
             env=environment,
             start_new_session=True,
         )
         try:
-            _watch(process, runs)
+            watch(lambda: process.poll() is not None, runs, began)
         finally:
-            _stop(process)
-            shutil.rmtree(project.build / "progress", ignore_errors=True)  # a killed worker leaves what it said
+            _stop(process, where)
+    return tasks
+
+
+def _environment(project: Project) -> dict[str, str]:
+    """What workers and kernels find: the project that is being built, wherever benchbook itself is installed."""
+    paths = [str(project.sources), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "DATA_ROOT": str(project.data_root)}
+
+
+def _jobs(
+    project: Project, runs: Sequence[Run], profile: str, command: list[str], where: Where
+) -> dict[Path, dict[str, Any]]:
+    """The jobs of all runs by their folders: what a worker must know, and what Snakemake must."""
+    folders = {run.folder for run in runs}
+    slots: list[tuple[str, str]] = []
+    if where.is_local:
+        locks = project.build / "gpu"
+        locks.mkdir(exist_ok=True)
+        slots = gpus.slots(locks, gpus.devices(), where.gpu_slots)
+    tasks = {}
     for run in runs:
-        if state.read_status(run.folder) is None:
-            raise BookError(
-                f"'{run.label}' did not run: see {log} and {folder}/{run.experiment.name}-{run.fingerprint}.log"
-            )
+        after = [str(needed.folder / "status.json") for needed in run.needs.values() if needed.folder in folders]
+        tasks[run.folder] = {**job(run, profile), "gpu_slots": slots, "after": after, "command": command}
+    return tasks
 
 
-def _command(project: Project, runs: list[Run], folder: Path, workers: int, threads: int) -> list[str]:
-    targets = [str(run.folder / "status.json") for run in runs]
-    snakefile = project.root / SNAKEFILE
-    if not snakefile.is_file():
-        snakefile = Path(__file__).parents[2] / SNAKEFILE
-    settings = [f"jobs={folder}", f"runs={project.runs}", f"python={sys.executable}", f"threads={threads}"]
+def _snakemake(project: Project, runs: Sequence[Run], folder: Path, where: Where) -> list[str]:
+    own = project.root / SNAKEFILE.name
+    if where.is_local:
+        workers = min(where.jobs or cores(), len(runs))
+        threads = max(1, cores() // workers)
+        slots = len(gpus.devices()) * where.gpu_slots
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+        options = ["--cores", str(workers * threads), "--resources", f"gpu={slots}", f"mem_mb={memory}"]
+        options += ["--latency-wait", "0"]
+    else:
+        threads = 1
+        options = executors.options(where.executor, where.jobs)
     return [
-        *(sys.executable, "-m", "snakemake", "--snakefile", str(snakefile)),
-        *("--directory", str(folder), "--cores", str(workers * threads), "--keep-going", "--quiet", "all"),
+        *(sys.executable, "-m", "benchbook.executors", where.executor),
+        *("--snakefile", str(own if own.is_file() else SNAKEFILE), "--directory", str(folder)),
         # Our own lock and our own notion of what is missing: Snakemake is told, it does not decide.
-        *("--nolock", "--force", "--keep-incomplete", "--rerun-incomplete", "--latency-wait", "0"),
-        *("--config", *settings, "--", *targets),
+        *("--nolock", "--force", "--keep-going", "--keep-incomplete", "--rerun-incomplete", "--scheduler", "greedy"),
+        *options,
+        *where.words,
+        *("--config", f"jobs={folder}", f"runs={project.runs}", f"threads={threads}"),
+        *("--", *(str(run.folder / "status.json") for run in runs)),
     ]
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Ends the scheduler with all its workers and their kernels, politely first."""
-    for number in (2, 15, 9):
+def _stop(process: subprocess.Popen[bytes], where: Where) -> None:
+    """Ends Snakemake and what it has started, on a cluster politely first, so that it cancels its jobs."""
+    for number in (signal.SIGKILL,) if where.is_local else (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         if process.poll() is not None:
             return
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=1)
+            process.wait(timeout=5)
 
 
-def _watch(process: subprocess.Popen[bytes], runs: list[Run]) -> None:
-    """Shows the runs until the scheduler ends: a live table on a terminal, a line for each change elsewhere."""
-    began = time.time()
-    if not sys.stdout.isatty():
-        seen: dict[str, str] = {}
-        while process.poll() is None:
-            _print_changes(runs, began, seen)
-            time.sleep(0.2)
-        _print_changes(runs, began, seen)
-        return
-    from rich.live import Live
-
-    with Live(_table(runs, began), refresh_per_second=4) as live:
-        while process.poll() is None:
-            live.update(_table(runs, began))
-            time.sleep(0.2)
-        live.update(_table(runs, began))
-
-
-def _print_changes(runs: list[Run], began: float, seen: dict[str, str]) -> None:
+def _sweep(project: Project, runs: Sequence[Run]) -> None:
+    """Removes what killed workers have left: what they said, and folders half made."""
+    shutil.rmtree(project.build / "progress", ignore_errors=True)
     for run in runs:
-        name, _, detail, elapsed, _ = row(run, began)
-        if seen.get(run.fingerprint) != name:
-            seen[run.fingerprint] = name
-            if name != "waiting":
-                print(f"{name:8} {run.label}  {elapsed}  {detail if name == 'failed' else ''}".rstrip(), flush=True)
+        for left in run.folder.parent.glob(f".{run.fingerprint}.*"):
+            shutil.rmtree(left, ignore_errors=True)
 
 
-def _table(runs: list[Run], began: float) -> Any:
-    from rich.table import Table
+def _give_up(runs: Sequence[Run], tasks: Mapping[Path, Mapping[str, Any]], began: float, folder: Path) -> None:
+    """Marks the runs failed that no worker could mark: it was killed, or what they need has failed.
 
-    table = Table(box=None, pad_edge=False)
-    for title in ("state", "run", "where", "elapsed", "remaining"):
-        table.add_column(title, justify="right" if title in ("elapsed", "remaining") else "left", overflow="fold")
-    colours = {"ok": "green", "failed": "bold red", "running": "yellow"}
-    for run in runs:
-        cells = row(run, began)
-        table.add_row(*cells, style=colours.get(cells[0]))
-    return table
-
-
-def row(run: Run, began: float) -> tuple[str, str, str, str, str]:
-    """One line of the display: state, run, cell and epoch (or error), elapsed, remaining."""
-    status = state.read_status(run.folder)
-    if status and status["ended"] >= began:  # an older status is the one that this build replaces
-        return status["state"], run.label, str(status["error"]), _clock(status["seconds"]), ""
-    where, step = state.progress(run)
-    if not where:
-        return "waiting", run.label, "", "", ""
-    elapsed = time.time() - where["began"]
-    share = step["step"] / step["steps"] if step else 0.0
-    done = (where["cell"] - 1 + share) / where["cells"]
-    return "running", run.label, state.where_is(run), _clock(elapsed), _clock(_remaining(run, elapsed, done))
+    Raises BookError for runs that no worker has begun though nothing was in their way.
+    """
+    unstarted: list[Run] = []
+    for run in sorted(runs, key=_depth):
+        status = state.read_status(run.folder)
+        if status and status["ended"] >= began:
+            continue
+        if any(needed in unstarted for needed in run.needs.values()):
+            unstarted.append(run)
+        elif _log(folder, run).is_file():
+            where = state.where_is(run)
+            how = (_last_line(_log(folder, run)) or "killed") + (f" in {where}" if where else "")
+            execute(tasks[run.folder], f"its worker has ended without a result, also when tried once more: {how}")
+        elif error := needs_error(tasks[run.folder]["needs"]):
+            execute(tasks[run.folder], error)
+        else:
+            unstarted.append(run)
+    if unstarted:
+        raise BookError(f"'{unstarted[0].label}' could not be started: {_complaint(folder / LOG)}: see {folder / LOG}")
 
 
-def _remaining(run: Run, elapsed: float, done: float) -> float | None:
-    """Seconds to go: from the last run of the same experiment where there is one, else from the share done."""
-    before = state.History(run.folder.parent).before(run)
-    if before and before[1]["state"] == "ok":
-        return max(0.0, float(before[1]["seconds"]) - elapsed)
-    return elapsed / done - elapsed if done > 0.05 else None
+def _depth(run: Run) -> int:
+    return 1 + max(map(_depth, run.needs.values()), default=0)
 
 
-def _clock(seconds: float | None) -> str:
-    return "" if seconds is None else f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+def _log(folder: Path, run: Run) -> Path:
+    return folder / f"{run.experiment.name}-{run.fingerprint}.log"
+
+
+def _last_line(path: Path) -> str:
+    return (path.read_text(encoding="utf-8", errors="replace").strip().splitlines() or [""])[-1].strip()
+
+
+def _complaint(log: Path) -> str:
+    """What Snakemake's log says went wrong."""
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
+    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+        if "error" in line.lower():
+            return f"{line} {following}" if line.endswith(":") else line
+    return "Snakemake has ended early"
