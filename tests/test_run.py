@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from conftest import code, markdown, write_notebook
 
+from benchbook import plan, schedule
+
 pytestmark = pytest.mark.slow
 
 
@@ -51,40 +53,42 @@ def test_several_seeds_keep_each_result(book):
     assert record == {"values": [1.0, 1.5, 2.0], "unit": "", "mean": 1.5, "std": 0.5, "n": 3, "cell": 1}
 
 
-@pytest.mark.parametrize(
-    ("cell", "says"),
-    [
-        ("1 / 0", "ZeroDivisionError: division by zero (cell 1)"),
-        (
-            "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)",
-            "the kernel died in cell 2: killed by signal 9 (SIGKILL; the out-of-memory killer does that)",
-        ),
-        ("import os\nos._exit(4)", "the kernel died in cell 2: it left with exit status 4"),
-        ("import benchbook\nbenchbook.value('x', 1)\nbenchbook.value('x', 2)", "value 'x' is recorded twice"),
-        ("import benchbook\nbenchbook.claim('t', False, 'false', must=True)", "AssertionError: claim 't' must hold"),
-        (
-            "import importlib\nimportlib.import_module('toy.b')",
-            "module toy was loaded, but no import statement names it",
-        ),
-        (
-            "import os, sys\nos.mkdir('far')\nopen('far/off.py', 'w').close()\n"
-            "folder = 'far'\nsys.path.append(folder)\nimport off",
-            "module off was loaded, but no import statement names it",
-        ),
-    ],
-)
-def test_what_goes_wrong_is_said_and_the_run_has_failed(book, cell, says):
-    """An exception, a killed kernel, a doubled name, a false theorem and a hidden import all fail the run."""
-    write_notebook(book.root / "experiments" / "alone.ipynb", markdown("# Fail"), code(cell))
-    done = book.run("run", "alone")
+WRONG = {
+    "1 / 0": "ZeroDivisionError: division by zero (cell 1)",
+    "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)": (
+        "the kernel died in cell 2: killed by signal 9 (SIGKILL; the out-of-memory killer does that)"
+    ),
+    "import os\nos._exit(4)": "the kernel died in cell 2: it left with exit status 4",
+    "import benchbook\nbenchbook.value('x', 1)\nbenchbook.value('x', 2)": "value 'x' is recorded twice",
+    "import benchbook\nbenchbook.claim('t', False, 'false', must=True)": "AssertionError: claim 't' must hold",
+    "import importlib\nimportlib.import_module('toy.b')": ("module toy was loaded, but no import statement names it"),
+    (
+        "import os, sys\nos.mkdir('far')\nopen('far/off.py', 'w').close()\n"
+        "folder = 'far'\nsys.path.append(folder)\nimport off"
+    ): ("module off was loaded, but no import statement names it"),
+}
+
+
+def test_what_goes_wrong_is_said_and_the_run_has_failed(book):
+    """An exception, a dead kernel, a doubled name, a false theorem and a hidden import each fail their run alone."""
+    for number, cell in enumerate(WRONG):
+        write_notebook(book.root / "experiments" / f"wrong{number}.ipynb", markdown("# Fail"), code(cell))
+    names = [f"wrong{number}" for number in range(len(WRONG))]
+    book.write("profiles/quick.yml", "runs:\n" + "".join(f"  - experiment: {name}\n" for name in [*names, "alone"]))
+    project = plan.Project(book.root)
+    schedule.make(project, plan.load(project, "quick").runs, "quick", schedule.Where(jobs=4))
+    stands = book.status()
+    for name, says in zip(names, WRONG.values(), strict=True):
+        (folder,) = book.folders(name)
+        status = json.loads((folder / "status.json").read_text())
+        assert status["state"] == "failed"
+        assert says in status["error"]
+        assert says in stands[name]
+        assert (folder / "executed.ipynb").is_file()
+    assert stands["alone"].startswith("ok")
+    done = book.run("run", "wrong0")
     assert done.returncode == 1
-    assert says in done.stdout
-    (folder,) = book.folders("alone")
-    status = json.loads((folder / "status.json").read_text())
-    assert status["state"] == "failed"
-    assert says in status["error"]
-    assert (folder / "executed.ipynb").is_file()
-    assert says in book.status()["alone"]
+    assert WRONG["1 / 0"] in done.stdout
 
 
 @pytest.fixture

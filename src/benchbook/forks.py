@@ -1,6 +1,6 @@
 """A fork server: `python -m MODULE` without Python's start, and without the imports that are always the same.
 
-    python -P forks.py serve KIND                  forks for each connection to its standard input, a listening socket
+    python forks.py serve KIND                     forks for each connection to its standard input, a listening socket
     python -IS forks.py run ADDRESS MODULE WORD…   as `python -m MODULE WORD…`, in a fork of the server at that address
 
 Started as a script: benchbook's own modules, which fingerprints follow, are read anew in every fork, as the notebook's
@@ -10,6 +10,12 @@ builder; so nothing is left behind, however anything ends. Linux only: sockets i
 
 from __future__ import annotations
 
+import sys
+
+if __name__ == "__main__" and not sys.flags.safe_path:
+    del sys.path[0]  # this folder, which has a `site` of its own
+
+import atexit
 import contextlib
 import gc
 import importlib
@@ -19,18 +25,16 @@ import select
 import signal
 import socket
 import struct
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
 KERNELS = "BENCHBOOK_KERNELS"  # the environment variable with the address of the fork server of kernels
-FLAGS = {"kernel": ["-Xfrozen_modules=off"], "worker": []}  # the first as in ipykernel's own kernel specification
 # What every kernel has imported before its first cell, and nothing else: forks must be kernels like any other.
 KERNEL = (
     *("ipykernel.kernelapp", "ipykernel.zmqshell", "ipykernel.debugger", "IPython.extensions.storemagic"),
     *("tornado.platform.asyncio", "psutil"),
 )
-WORKER = ("papermill.execute", "psutil", "yaml")
+WORKER = ("papermill.execute", "IPython", "psutil", "yaml")
 
 
 def preload(kind: str) -> None:
@@ -40,7 +44,7 @@ def preload(kind: str) -> None:
             importlib.import_module(name)
     if kind == "worker":
         import nbformat.validator
-        from jupyter_client.provisioning import KernelProvisionerFactory
+        from jupyter_client.provisioning.factory import KernelProvisionerFactory
 
         KernelProvisionerFactory.instance()
         for minor in range(nbformat.current_nbformat_minor + 1):
@@ -101,8 +105,8 @@ def server(kind: str, environment: Mapping[str, str], log: IO[Any]) -> Iterator[
         listener.bind(f"\0{address}")
         listener.listen(1000)
         process = subprocess.Popen(
-            [sys.executable, *FLAGS[kind], "-P", __file__, "serve", kind],
-            stdin=listener,
+            [sys.executable, __file__, "serve", kind],
+            stdin=listener.fileno(),
             stdout=log,
             stderr=log,
             env=environment,
@@ -188,7 +192,30 @@ def become(connection: socket.socket) -> None:
     sys.argv = ["-m", *request["words"]]
     sys.path.insert(0, request["folder"])
     importlib.invalidate_caches()
-    runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
+        leave.status = 0
+    except SystemExit as end:
+        leave.status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        raise
+
+
+class Leave:
+    """Registered before anything else, this is the last thing that Python does at its exit: the process just ends.
+
+    Taking torch apart would cost half a second, a quarter of a kernel that imports it.
+    """
+
+    status = 1
+
+    def __call__(self) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(self.status)
+
+
+leave = Leave()
 
 
 def _is_own(connection: socket.socket) -> bool:
@@ -220,6 +247,7 @@ def main(words: list[str]) -> int:
         die_with_parent(signal.SIGTERM)
         if os.getppid() != builder:
             return 1
+        atexit.register(leave)
         preload(words[1])
         gc.freeze()  # forks share the memory of what no collection touches
         listener = socket.socket(fileno=0)

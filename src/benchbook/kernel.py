@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from jupyter_client import AsyncKernelManager
-from jupyter_client.provisioning import LocalProvisioner
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from nbclient.exceptions import DeadKernelError
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
@@ -56,7 +56,7 @@ def execute(
     return ""
 
 
-class Engine(NBClientEngine):  # type: ignore[misc]
+class Engine(NBClientEngine):
     """Papermill's own engine, which also says which cell it is in."""
 
     @classmethod
@@ -84,6 +84,7 @@ class Kernel(LocalProvisioner):
     """A kernel's process, a fork where there is a fork server; remembers how it ended."""
 
     newest: ClassVar[Kernel]  # a worker has one
+    process: Any = None
     exit_status: int | None = None
     out_of_memory = False
     _kills = 0
@@ -96,8 +97,10 @@ class Kernel(LocalProvisioner):
         if not address or cmd[0] != sys.executable or "-m" not in cmd:
             return await super().launch_kernel(cmd, **settings)
         module, *words = cmd[cmd.index("-m") + 1 :]
-        words.append(f"--IPKernelApp.parent_handle={os.getpid()}")  # what the environment tells a kernel of its own
-        self.process = Fork(address, module, words, settings["env"], settings.get("cwd") or str(Path.cwd()))
+        parent = str(os.getpid())
+        words.append(f"--IPKernelApp.parent_handle={parent}")  # ipykernel has read the environment before the fork
+        environment = {**settings["env"], "JPY_PARENT_PID": parent}
+        self.process = Fork(address, module, words, environment, settings.get("cwd") or str(Path.cwd()))
         self.pid = self.pgid = self.process.pid
         return self.connection_info
 

@@ -159,7 +159,7 @@ def titled_pictures(pictures: Mapping[str, ArrayLike], columns: int = 3) -> Figu
     for axes, (title, array) in zip(grid.flat, arrays.items(), strict=False):
         image = array if array.dtype == np.uint8 else as_grey(array)
         axes.imshow(enlarge(image), cmap="gray", vmin=0, vmax=255, interpolation="none")
-        axes.set_title(title, fontsize=9, pad=3)
+        axes.set_title(title, fontsize=9, pad=4.5)
     return figure
 
 
