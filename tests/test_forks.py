@@ -110,7 +110,8 @@ def test_a_forked_kernel_has_what_any_kernel_has(book, monkeypatch):
     forked = json.loads((folder / "results.json").read_text())["environment"]
     import papermill
 
-    monkeypatch.setenv("PYTHONPATH", f"{book.root / 'src'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    paths = [str(book.root / "src"), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
     out = book.root / "out.ipynb"
     papermill.execute_notebook(path, out, progress_bar=False, kernel_name="python3", cwd=str(book.root))
     plain = collect(json.loads(out.read_text()))[0]["environment"]
