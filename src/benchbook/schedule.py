@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from benchbook import executors, forks, gpus, state
 from benchbook.display import watch
@@ -34,15 +34,23 @@ def build_lock(project: Project) -> Iterator[None]:
     """
     project.build.mkdir(exist_ok=True)
     with (project.build / "lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        # Tried again: `benchbook status` takes the lock for an instant, to see whether another process holds it.
+        if not _locked(file, tries=3):
             file.seek(0)
             raise BookError(f"process {file.read().strip() or '?'} is building this book: wait for it to end") from None
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def _locked(file: IO[str], tries: int) -> bool:
+    for _ in range(tries):
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def prepare_data(project: Project, runs: list[Run]) -> bool:
