@@ -24,6 +24,8 @@ def test_a_book_shows_values_claims_and_states(book):
     assert re.search(r">8\u00a0s</button>", index)
     assert "✓\u00a0holds" in index
     assert "Quick profile: a small one" in index
+    chapters = index[index.index("claims that hold") :]  # in the toc's order, which is not the alphabet's
+    assert chapters.index("Double a number") < chapters.index("Stand alone")
     chapter = book.html("experiments/double")
     assert "Quick profile (a reduced run) · ok" in chapter
     assert "benchbook run double -p number=4" in re.sub(r"<[^>]+>", "", chapter)

@@ -134,17 +134,19 @@ def _readable(outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def describe(project: Project, book: Plan, states: dict[str, State]) -> dict[str, Any]:
-    """What the Sphinx extension must know: the profile, and each experiment's state, parameters and results."""
+    """What the Sphinx extension must know: the profile, and in the toc's order each experiment's state and results."""
     shown = book.shown()
+    places = {page: place for place, page in enumerate(toc.pages(project.root))}
+    pages = {name: toc.page_of(path, project.root) for name, path in project.notebooks.items()}
     entries = {}
-    for name, path in project.notebooks.items():
+    for name in sorted(pages, key=lambda name: places.get(pages[name], len(places))):
         experiment = project.experiment(name)
         state = states.get(name, State("not run", UNNAMED[book.strict]))
         run = shown.get(name)
         results = read_results(run.folder) if run and state.name == "ok" else {}
         entries[name] = {
             "title": experiment.title,
-            "page": toc.page_of(path, project.root),
+            "page": pages[name],
             "state": state.name,
             "reason": state.reason,
             "parameters": {p.name: [p.type, p.default, p.help] for p in experiment.parameters.values()},
