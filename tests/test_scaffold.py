@@ -416,6 +416,12 @@ def test_staging_never_writes_through_a_link(climate, tmp_path):
     assert "old output" not in (staged / "linked.ipynb").read_text()
     assert not staged.is_symlink()
     assert (staged.parent / "images" / "logo.png").read_bytes() == PIXEL
+    assert (staged.parent / "images").is_symlink()  # one link for a folder, however many pictures it holds
+    climate.write("images/notes.txt", "a text")
+    book.stage(project, plan.load(project, "quick"), {})
+    assert not (staged.parent / "images").is_symlink()
+    assert (staged.parent / "images" / "logo.png").is_symlink()
+    (climate.root / "images" / "notes.txt").unlink()
     (climate.root / "images" / "logo.png").unlink()
     book.stage(project, plan.load(project, "quick"), {})
     assert not (staged.parent / "images").exists()

@@ -36,7 +36,7 @@ SPHINX = {
     "html_context": {"default_mode": "auto"},  # the theme complains on its console where none is said
     "latex_individualpages": False,  # jupyter-book wants it said
 }
-# Texts are copied and compared, so that time stamps do not count; pictures and what else there is may be large.
+# Texts are copied and compared, so that time stamps do not count.
 TEXTS = {".md", ".rst", ".ipynb", ".txt", ".bib", ".py", ".yml"}
 UNNAMED = {
     True: "this profile does not name it",
@@ -48,13 +48,19 @@ UNUSED = {"sphinx_thebe"}  # it names a script in the network, twice on the sear
 def stage(project: Project, book: Plan, states: dict[str, State], compared: Iterable[Comparison] = ()) -> Path:
     """Lays out the Sphinx source: prose, notebooks with the outputs of their runs, the state of all, runs compared.
 
-    Files are written only where their content changed, so that Sphinx reads only those pages again; what is not text
-    is linked.
+    Files are written only where their content changed, so that Sphinx reads only those pages again. What is no text is
+    linked, a folder without any text as a whole: there may be many pictures, and large ones.
     """
     target = project.build / "source"
+    paths = sources(project)
+    with_texts = {folder for path in paths if path.suffix in TEXTS for folder in path.parents}
     files: dict[Path, bytes | Path] = {}
-    for path in sources(project):
-        files[path.relative_to(project.root)] = path.read_bytes() if path.suffix in TEXTS else path
+    for path in paths:
+        if path.suffix in TEXTS:
+            files[path.relative_to(project.root)] = path.read_bytes()
+        else:
+            linked = next((folder for folder in reversed(path.parents) if folder not in with_texts), path)
+            files[linked.relative_to(project.root)] = linked
     shown = book.shown()
     for name, path in project.notebooks.items():
         if name in shown or book.strict:
@@ -251,8 +257,9 @@ def _sphinx_config(source: Path, strict: bool) -> dict[str, Any]:
     thebe = config["html_theme_options"].get("launch_buttons", {}).get("thebe")
     dropped = {EXTENSION} if thebe else {EXTENSION, *UNUSED}
     config["extensions"] = [name for name in config["extensions"] if name not in dropped] + [EXTENSION]
-    folders = [path.name for path in source.iterdir() if path.is_symlink() and path.is_dir()]
-    config["exclude_patterns"] = [*config["exclude_patterns"], *folders]  # data: offered, but no pages
+    folders = (Path(name, inner) for name, inners, _ in os.walk(source) for inner in inners)
+    linked = [path.relative_to(source).as_posix() for path in folders if path.is_symlink()]
+    config["exclude_patterns"] = [*config["exclude_patterns"], *linked]  # their files are offered, none is a page
     return config
 
 
