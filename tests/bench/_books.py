@@ -59,7 +59,6 @@ def noise(seed: int, size: int = 128) -> bytes:
 def write_book(root: Path, chapters: int, runs: int, pictures: int = PICTURES) -> Path:
     """A book that `benchbook build` takes, with this project's own sources; `runs` is of each chapter, by seed."""
     shutil.copytree(ROOT / "src", root / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "Snakefile", root)
     names = _write_chapters(root, "experiments", chapters, pictures)
     (root / "profiles").mkdir()
     entries = [{"experiment": name, "seeds": runs} for name in names]
