@@ -13,7 +13,11 @@ from pathlib import Path
 from tests.bench.measure import Pair
 
 NUMBER, WORKERS = 10, 2
-CELLS = ("x: int = 0  # which", "import benchbook\nimport torch", "benchbook.value('y', float(torch.ones(3).sum()) * x)")
+CELLS = (
+    "x: int = 0  # which",
+    "import benchbook\nimport torch",
+    "benchbook.value('y', float(torch.ones(3).sum()) * x)",
+)
 POOL = f"""
 import multiprocessing, sys, papermill
 
@@ -44,7 +48,9 @@ def pairs() -> list[Pair]:
 
     def command() -> None:
         for x in range(NUMBER):
-            call(root, "-m", "papermill", str(notebook), str(out / f"{x}.ipynb"), "-p", "x", str(x), "--no-progress-bar")
+            call(
+                root, "-m", "papermill", str(notebook), str(out / f"{x}.ipynb"), "-p", "x", str(x), "--no-progress-bar"
+            )
 
     name = f"{NUMBER} notebooks that import torch, {WORKERS} workers, cold"
     return [
