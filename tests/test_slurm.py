@@ -15,7 +15,8 @@ import pytest
 from conftest import code, markdown, processes, wait_for, write_notebook
 
 SCRIPTS = Path(__file__).with_name("slurm")
-EXECUTOR = ("--executor", "slurm", "--jobs", "2", "--", "--slurm-init-seconds-before-status-checks", "1")
+EXECUTOR = ("--executor", "slurm", "--jobs", "2")
+SOON = ("--", "--slurm-init-seconds-before-status-checks", "1")
 
 pytestmark = [pytest.mark.slow, pytest.mark.slurm]
 
@@ -58,7 +59,7 @@ def waiting(book):
 
 def start(book, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "benchbook.cli", "run", "alone", *words, *EXECUTOR],
+        [sys.executable, "-m", "benchbook.cli", "run", "alone", *EXECUTOR, *words],
         cwd=book.root,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -78,7 +79,7 @@ def workers(book) -> list[psutil.Process]:
 
 def test_a_sweep_gets_what_it_asks_for_and_survives_a_killed_worker(slurm, waiting):
     """GPU, memory and minutes are SLURM's own; the display is live; the run whose worker is killed is made again."""
-    builder = start(waiting, "-p", "x=0,1")
+    builder = start(waiting, "-p", "x=0,1", *SOON)
     assert wait_for(lambda: list(waiting.root.glob("_build/progress/*.json")) and workers(waiting), 60)
     (worker,) = workers(waiting)
     worker.kill()
@@ -98,7 +99,7 @@ def test_a_sweep_gets_what_it_asks_for_and_survives_a_killed_worker(slurm, waiti
 
 def test_a_stopped_build_cancels_its_jobs(slurm, waiting):
     """After Ctrl-C, nothing runs and nothing is queued."""
-    builder = start(waiting, "-p", "x=1")
+    builder = start(waiting, "-p", "x=1", *SOON)
     assert wait_for(lambda: workers(waiting), 60)
     builder.send_signal(signal.SIGINT)
     builder.communicate(timeout=30)
@@ -108,4 +109,14 @@ def test_a_stopped_build_cancels_its_jobs(slurm, waiting):
         return subprocess.run(["squeue", "--noheader"], capture_output=True, text=True, check=True).stdout
 
     assert wait_for(lambda: not queue() and not processes(waiting.root), 30), [queue(), *processes(waiting.root)]
+    assert not waiting.folders("alone")
+
+
+def test_what_slurm_refuses_is_said(slurm, waiting):
+    """No run has failed, because none has begun; SLURM's own words say why."""
+    builder = start(waiting, "-p", "x=0", *SOON, "--default-resources", "slurm_partition=none")
+    _, error = builder.communicate(timeout=80)
+    assert builder.returncode == 2
+    assert "'alone' could not be started" in error
+    assert "invalid partition specified: none" in error
     assert not waiting.folders("alone")
