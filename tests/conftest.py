@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -35,6 +40,25 @@ def write_notebook(path: Path, *cells: dict) -> None:
     }
     content |= {"nbformat": 4, "nbformat_minor": 4}
     path.write_text(json.dumps(content))
+
+
+def processes(folder: Path) -> list[str]:
+    """The running processes that work in the folder or name it."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            words = " ".join(process.cmdline())
+            if str(folder) in words or Path(process.cwd()).is_relative_to(folder):
+                found.append(f"{process.pid} {words}")
+    return found
+
+
+def wait_for(condition: Callable[[], Any], seconds: float) -> Any:
+    """What the condition says as soon as it is true, at the latest after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found
 
 
 class Book:

@@ -58,7 +58,7 @@ WRONG = {
     "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)": (
         "the kernel died in cell 2: killed by signal 9 (SIGKILL; the out-of-memory killer does that)"
     ),
-    "import os\nos._exit(4)": "the kernel died in cell 2: it left with exit status 4",
+    "import os\nopen('tries', 'a').write('x')\nos._exit(4)": "the kernel died in cell 2: it left with exit status 4",
     "import benchbook\nbenchbook.value('x', 1)\nbenchbook.value('x', 2)": "value 'x' is recorded twice",
     "import benchbook\nbenchbook.claim('t', False, 'false', must=True)": "AssertionError: claim 't' must hold",
     "import importlib\nimportlib.import_module('toy.b')": ("module toy was loaded, but no import statement names it"),
@@ -86,6 +86,7 @@ def test_what_goes_wrong_is_said_and_the_run_has_failed(book):
         assert says in stands[name]
         assert (folder / "executed.ipynb").is_file()
     assert stands["alone"].startswith("ok")
+    assert (book.root / "tries").read_text() == "xx", "a dead kernel is worth another try"
     done = book.run("run", "wrong0")
     assert done.returncode == 1
     assert WRONG["1 / 0"] in done.stdout

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
-import psutil
 import pytest
-from conftest import code, markdown, write_notebook
+from conftest import code, markdown, processes, wait_for, write_notebook
 
 from benchbook import display, plan, schedule
 from benchbook.errors import BookError
@@ -28,25 +23,6 @@ WAIT = code(
     "    time.sleep(60)",
     "x = benchbook.value('x', 1)",
 )
-
-
-def processes(folder: Path) -> list[str]:
-    """The running processes that work in the folder or name it."""
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            words = " ".join(process.cmdline())
-            if str(folder) in words or Path(process.cwd()).is_relative_to(folder):
-                found.append(f"{process.pid} {words}")
-    return found
-
-
-def wait_for(condition: Callable[[], Any], seconds: float) -> Any:
-    """What the condition says as soon as it is true, at the latest after so many seconds."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return found
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from typing import Any
 from benchbook import state
 from benchbook.plan import Run
 
-PAUSE = 0.1  # seconds between two looks
+PAUSE = 0.1  # seconds between two looks, and nine times as long as a look has taken: the cores are for the runs
 COLOURS = {"ok": "green", "failed": "bold red", "running": "yellow"}
 
 
@@ -18,18 +18,20 @@ def watch(is_over: Callable[[], bool], runs: Sequence[Run], began: float) -> Non
     """Shows the runs until all is over."""
     if not sys.stdout.isatty():
         seen: dict[str, str] = {}
-        while not is_over():
-            _print_changes(runs, began, seen)
-            time.sleep(PAUSE)
-        _print_changes(runs, began, seen)
+        _repeat(lambda: _print_changes(runs, began, seen), is_over)
         return
     from rich.live import Live
 
     with Live(_table(runs, began), refresh_per_second=4) as live:
-        while not is_over():
-            live.update(_table(runs, began))
-            time.sleep(PAUSE)
-        live.update(_table(runs, began))
+        _repeat(lambda: live.update(_table(runs, began)), is_over)
+
+
+def _repeat(look: Callable[[], None], is_over: Callable[[], bool]) -> None:
+    while not is_over():
+        looked = time.monotonic()
+        look()
+        time.sleep(max(PAUSE, 9 * (time.monotonic() - looked)))
+    look()
 
 
 def _print_changes(runs: Sequence[Run], began: float, seen: dict[str, str]) -> None:

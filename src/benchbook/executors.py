@@ -43,9 +43,8 @@ def installed() -> list[str]:
 
 def options(name: str, jobs: int | None) -> list[str]:
     """Snakemake's options for an executor that is not this machine; those that a user gives come after them."""
-    # A run that asks for nothing gets what the cluster gives by default; files of other machines may appear late.
-    words = ["--executor", name, "--jobs", str(jobs or JOBS), "--default-resources", "tmpdir=system_tmpdir"]
-    words += ["--latency-wait", "60"]
+    words = ["--executor", name, "--jobs", str(jobs or JOBS)]
+    words += ["--latency-wait", "60"]  # files of other machines may appear late
     if name == "slurm" and not _has_accounting():
         words += ["--slurm-status-command", "squeue"]
     return words

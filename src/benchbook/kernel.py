@@ -100,6 +100,7 @@ class Kernel(LocalProvisioner):
         parent = str(os.getpid())
         words.append(f"--IPKernelApp.parent_handle={parent}")  # ipykernel has read the environment before the fork
         environment = {**settings["env"], "JPY_PARENT_PID": parent}
+        del environment[KERNELS]  # not a notebook's business
         self.process = Fork(address, module, words, environment, settings.get("cwd") or str(Path.cwd()))
         self.pid = self.pgid = self.process.pid
         return self.connection_info

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -24,6 +25,7 @@ from benchbook.run import cores, execute, job, needs_error
 
 SNAKEFILE = Path(__file__).with_name("Snakefile")
 LOG = "snakemake.log"
+ENDING = re.compile(r"killed by |[\w.]+(Error|Exception)\b")  # the last line of a worker that has failed itself
 
 
 @contextlib.contextmanager
@@ -205,18 +207,21 @@ def _give_up(runs: Sequence[Run], tasks: Mapping[Path, Mapping[str, Any]], began
         status = state.read_status(run.folder)
         if status and status["ended"] >= began:
             continue
+        said, place = _read(_log(folder, run)), state.where_is(run)
         if any(needed in unstarted for needed in run.needs.values()):
             unstarted.append(run)
-        elif _log(folder, run).is_file():
-            where = state.where_is(run)
-            how = (_last_line(_log(folder, run)) or "killed") + (f" in {where}" if where else "")
+        elif said or place:  # a worker has begun
+            words = [line for line in said if ENDING.match(line)][-1:] + ([f"in {place}"] if place else [])
+            how = " ".join(words) or "killed"
             execute(tasks[run.folder], f"its worker has ended without a result, also when tried once more: {how}")
         elif error := needs_error(tasks[run.folder]["needs"]):
             execute(tasks[run.folder], error)
         else:
             unstarted.append(run)
     if unstarted:
-        raise BookError(f"'{unstarted[0].label}' could not be started: {_complaint(folder / LOG)}: see {folder / LOG}")
+        raise BookError(
+            f"'{unstarted[0].label}' could not be started: {_complaint(_read(folder / LOG))}: see {folder / LOG}"
+        )
 
 
 def _depth(run: Run) -> int:
@@ -227,13 +232,13 @@ def _log(folder: Path, run: Run) -> Path:
     return folder / f"{run.experiment.name}-{run.fingerprint}.log"
 
 
-def _last_line(path: Path) -> str:
-    return (path.read_text(encoding="utf-8", errors="replace").strip().splitlines() or [""])[-1].strip()
+def _read(log: Path) -> list[str]:
+    text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def _complaint(log: Path) -> str:
+def _complaint(lines: list[str]) -> str:
     """What Snakemake's log says went wrong."""
-    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
     for line, following in zip(lines, [*lines[1:], ""], strict=True):
         if "error" in line.lower():
             return f"{line} {following}" if line.endswith(":") else line
