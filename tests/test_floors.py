@@ -21,7 +21,7 @@ FLOORS = {
         3: {"training", "segmentation"},
     },
     "benchbook": {
-        1: {"errors", "record", "artefacts", "forks", "gpus"},
+        1: {"errors", "record", "artefacts", "forks", "forkserver", "gpus"},
         2: {"experiments", "fingerprint", "formulas", "kernel", "executors"},
         3: {"plan", "mend"},
         4: {"state", "provenance", "typeset"},
