@@ -26,7 +26,7 @@ FLOORS = {
     },
     "benchbook": {
         0: {"errors"},
-        1: {"record", "artefacts", "forks", "gpus", "toc"},
+        1: {"record", "artefacts", "forks", "forkserver", "gpus", "toc"},
         2: {"experiments", "executors", "fingerprint", "formulas", "kernel", "rows"},
         3: {"plan", "mend", "pictures", "scaffold"},
         4: {"state", "provenance", "sheet", "typeset"},

@@ -35,7 +35,7 @@ def script(folder, *lines: str) -> None:
 def client(server, folder, *words: str, **environment: str) -> list[str]:
     """The command that runs the script in a fork."""
     return subprocess.Popen(
-        [sys.executable, "-IS", forks.__file__, "run", server, "script", *words],
+        [sys.executable, "-IS", forks.__file__, server, "script", *words],
         cwd=folder,
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,

@@ -110,13 +110,13 @@ def test_the_lock_is_free_again_after_its_holder(tmp_path):
 def test_the_display_says_where_a_run_is(book):
     """Cell k of n, epoch, elapsed and remaining time, from what the worker and the notebook left."""
     run = plan.load(plan.Project(book.root), "quick").runs[0]
-    assert display.row(run, time.time())[0] == "waiting"
+    assert display.row(run, {})[0] == "waiting"
     progress = book.root / "_build" / "progress" / f"{run.fingerprint}.json"
     progress.parent.mkdir(parents=True)
     began = time.time() - 65
     progress.write_text(json.dumps({"cell": 3, "cells": 4, "began": began, "time": began + 5}))
     progress.with_suffix(".step").write_text(json.dumps({"step": 5, "steps": 10, "time": began + 60}))
-    state, label, where, elapsed, remaining = display.row(run, began)
+    state, label, where, elapsed, remaining = display.row(run, {})
     assert (state, label, where) == ("running", "double number=4", "cell 3 of 4, epoch 5 of 10")
     assert elapsed == "1:05"
     assert remaining == "0:39"  # (2 + 5/10) of 4 cells are done: 65 s · (1 - 0.625) / 0.625

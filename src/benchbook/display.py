@@ -4,61 +4,75 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from benchbook import state
 from benchbook.plan import Run
 
-PAUSE = 0.1  # seconds between two looks, and nine times as long as a look has taken: the cores are for the runs
+PAUSE = 0.1  # seconds between two looks
 COLOURS = {"ok": "green", "failed": "bold red", "running": "yellow"}
 
 
-def watch(is_over: Callable[[], bool], runs: Sequence[Run], began: float) -> None:
+def watch(is_over: Callable[[], bool], runs: Sequence[Run], old: Mapping[Path, float]) -> None:
     """Shows the runs until all is over."""
     if not sys.stdout.isatty():
         seen: dict[str, str] = {}
-        _repeat(lambda: _print_changes(runs, began, seen), is_over)
+        _repeat(lambda: _print_changes(runs, old, seen), is_over)
         return
     from rich.live import Live
 
-    with Live(_table(runs, began), refresh_per_second=4) as live:
-        _repeat(lambda: live.update(_table(runs, began)), is_over)
+    with Live(_table(runs, old), refresh_per_second=4) as live:
+        _repeat(lambda: live.update(_table(runs, old)), is_over)
 
 
 def _repeat(look: Callable[[], None], is_over: Callable[[], bool]) -> None:
+    """Looks again and again, a tenth of the time at most: the cores are for the runs."""
+    due = 0.0
     while not is_over():
-        looked = time.monotonic()
-        look()
-        time.sleep(max(PAUSE, 9 * (time.monotonic() - looked)))
+        now = time.monotonic()
+        if now >= due:
+            look()
+            due = now + 10 * (time.monotonic() - now)
+        time.sleep(PAUSE)
     look()
 
 
-def _print_changes(runs: Sequence[Run], began: float, seen: dict[str, str]) -> None:
+def _print_changes(runs: Sequence[Run], old: Mapping[Path, float], seen: dict[str, str]) -> None:
     for run in runs:
-        name, _, detail, elapsed, _ = row(run, began)
+        name, _, detail, elapsed, _ = row(run, old)
         if seen.get(run.fingerprint) != name:
             seen[run.fingerprint] = name
             if name != "waiting":
                 print(f"{name:8} {run.label}  {elapsed}  {detail if name == 'failed' else ''}".rstrip(), flush=True)
 
 
-def _table(runs: Sequence[Run], began: float) -> Any:
+def _table(runs: Sequence[Run], old: Mapping[Path, float]) -> Any:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
     for title in ("state", "run", "where", "elapsed", "remaining"):
         table.add_column(title, justify="right" if title in ("elapsed", "remaining") else "left", overflow="fold")
     for run in runs:
-        cells = row(run, began)
+        cells = row(run, old)
         table.add_row(*cells, style=COLOURS.get(cells[0]))
     return table
 
 
-def row(run: Run, began: float) -> tuple[str, str, str, str, str]:
-    """One line of the display: state, run, cell and epoch (or error), elapsed, remaining."""
+def news(run: Run, old: Mapping[Path, float]) -> dict[str, Any] | None:
+    """The status of a run that has ended in this build; None before. `old` has when those ended that it replaces.
+
+    The clocks of a cluster differ, so that earlier and later mean nothing here.
+    """
     status = state.read_status(run.folder)
-    if status and status["ended"] >= began:  # an older status is the one that this build replaces
+    return status if status and status["ended"] != old.get(run.folder) else None
+
+
+def row(run: Run, old: Mapping[Path, float]) -> tuple[str, str, str, str, str]:
+    """One line of the display: state, run, cell and epoch (or error), elapsed, remaining."""
+    status = news(run, old)
+    if status:
         return status["state"], run.label, str(status["error"]), _clock(status["seconds"]), ""
     where, step = state.progress(run)
     if not where:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 
 from benchbook.errors import BookError, nearest
-from benchbook.forks import die_with_parent
+from benchbook.forkserver import die_with_parent
 
 LOCAL = "local"
 PREFIX = "snakemake_executor_plugin_"

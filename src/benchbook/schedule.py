@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from benchbook import executors, forks, gpus, state
-from benchbook.display import watch
+from benchbook.display import news, watch
 from benchbook.errors import BookError
 from benchbook.plan import Project, Run
 from benchbook.run import cores, execute, job, needs_error
@@ -90,19 +90,19 @@ def make(project: Project, runs: Sequence[Run], profile: str, where: Where) -> N
     Raises BookError where one could not even be started.
     """
     executors.check(where.executor)
-    began = time.time()
+    old = {run.folder: status["ended"] for run in runs if (status := state.read_status(run.folder))}
     folder = project.build / "schedule"
     folder.mkdir(parents=True, exist_ok=True)
     _sweep(project, runs)
     try:
-        tasks = _run_snakemake(project, runs, profile, where, folder, began)
-        _give_up(runs, tasks, began, folder)
+        tasks = _run_snakemake(project, runs, profile, where, folder, old)
+        _give_up(runs, tasks, folder, old)
     finally:
         _sweep(project, runs)
 
 
 def _run_snakemake(
-    project: Project, runs: Sequence[Run], profile: str, where: Where, folder: Path, began: float
+    project: Project, runs: Sequence[Run], profile: str, where: Where, folder: Path, old: Mapping[Path, float]
 ) -> dict[Path, dict[str, Any]]:
     """Writes the jobs and lets Snakemake do them, showing how far it is; returns the jobs by their runs' folders."""
     with (folder / LOG).open("w") as log, contextlib.ExitStack() as servers:
@@ -111,7 +111,7 @@ def _run_snakemake(
         if where.is_local and sys.platform == "linux":
             environment[forks.KERNELS] = servers.enter_context(forks.server("kernel", environment, log))
             address = servers.enter_context(forks.server("worker", environment, log))
-            command = [sys.executable, "-IS", forks.__file__, "run", address]
+            command = [sys.executable, "-IS", forks.__file__, address]
         tasks = _jobs(project, runs, profile, [*command, "benchbook.run"], where)
         for run in runs:
             _log(folder, run).unlink(missing_ok=True)
@@ -125,7 +125,7 @@ def _run_snakemake(
             start_new_session=True,
         )
         try:
-            watch(lambda: process.poll() is not None, runs, began)
+            watch(lambda: process.poll() is not None, runs, old)
         finally:
             _stop(process, where)
     return tasks
@@ -180,7 +180,8 @@ def _snakemake(project: Project, runs: Sequence[Run], folder: Path, where: Where
 
 def _stop(process: subprocess.Popen[bytes], where: Where) -> None:
     """Ends Snakemake and what it has started, on a cluster politely first, so that it cancels its jobs."""
-    for number in (signal.SIGKILL,) if where.is_local else (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+    signals = [signal.SIGKILL] if where.is_local else [signal.SIGINT, signal.SIGTERM, signal.SIGKILL]
+    for number in signals:
         if process.poll() is not None:
             return
         with contextlib.suppress(ProcessLookupError):
@@ -197,15 +198,16 @@ def _sweep(project: Project, runs: Sequence[Run]) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _give_up(runs: Sequence[Run], tasks: Mapping[Path, Mapping[str, Any]], began: float, folder: Path) -> None:
+def _give_up(
+    runs: Sequence[Run], tasks: Mapping[Path, Mapping[str, Any]], folder: Path, old: Mapping[Path, float]
+) -> None:
     """Marks the runs failed that no worker could mark: it was killed, or what they need has failed.
 
     Raises BookError for runs that no worker has begun though nothing was in their way.
     """
     unstarted: list[Run] = []
     for run in sorted(runs, key=_depth):
-        status = state.read_status(run.folder)
-        if status and status["ended"] >= began:
+        if news(run, old):
             continue
         said, place = _read(_log(folder, run)), state.where_is(run)
         if any(needed in unstarted for needed in run.needs.values()):

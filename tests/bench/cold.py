@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import shutil
@@ -33,6 +34,7 @@ if __name__ == "__main__":
 def pairs() -> list[Pair]:
     """Against papermill in a pool of two processes, and against its command, one notebook after another."""
     root = Path(tempfile.mkdtemp(prefix="cold-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
     notebook, out = root / "experiments" / "sum.ipynb", root / "out"
     write_book(root, notebook)
 
@@ -76,7 +78,7 @@ def write_book(root: Path, notebook: Path) -> None:
 
 
 def call(root: Path, *words: str) -> None:
-    """Runs Python with one thread for each worker's kernel, as both sides would on two cores."""
+    """Runs Python as a user would, with one thread for each kernel, as is sensible for two workers on two cores."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     subprocess.run([sys.executable, *words], cwd=root, env=environment, capture_output=True, check=True)
