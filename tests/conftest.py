@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +18,12 @@ import psutil
 import pytest
 
 ROOT = Path(__file__).parents[1]
+
+# What started the tests must not reach the commands under test: a shell lets processes in its background ignore Ctrl-C,
+# and make hands its own options to every make below it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
+    os.environ.pop(name, None)
 
 
 def code(*lines: str, tags: tuple[str, ...] = ()) -> dict:
