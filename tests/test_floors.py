@@ -27,6 +27,7 @@ FLOORS = {
             "stationary",
             "super_resolution",
             "tiling",
+            "photographs",
         },
         2: {"data", "models", "widgets"},
         3: {"training", "segmentation"},

@@ -62,7 +62,8 @@ def rows_read(model: nn.Module, num_in_channels: int = 1, size: int = 96) -> Ten
     images = torch.zeros(size, num_in_channels, size, 4 * GRID, dtype=torch.float64)
     images[torch.arange(size), :, torch.arange(size)] = torch.nan
     with torch.inference_mode():
-        return probe(images).isnan().flatten(2).any(1).reshape(size, size, -1).any(2).T
+        outputs: Tensor = probe(images)
+    return outputs.isnan().any(3).any(1).T
 
 
 def overlap_needed(model: nn.Module, num_in_channels: int = 1, size: int = 96) -> int:
@@ -78,3 +79,47 @@ def overlap_needed(model: nn.Module, num_in_channels: int = 1, size: int = 96) -
         raise ValueError(f"a row reads as far as {size} rows reach: give a larger size")
     beyond = max(middle - first, last - (middle + GRID - 1))
     return -(-beyond // GRID) * GRID
+
+
+def batch_norm_shift(model: nn.Module, inputs: Tensor) -> dict[str, float]:
+    """How far each batch norm's inputs lie from the mean that it remembers, in its standard deviations, by layer name.
+
+    The root mean square over channels of (mean over images and pixels - running mean) / running deviation, eval mode.
+    """
+    found: dict[str, float] = {}
+
+    def look(name: str, layer: nn.BatchNorm2d, images: Tensor) -> None:
+        assert layer.running_mean is not None
+        assert layer.running_var is not None
+        gap = images.mean((0, 2, 3)) - layer.running_mean
+        found[name] = float((gap / (layer.running_var + layer.eps).sqrt()).square().mean().sqrt())
+
+    norms = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, nn.BatchNorm2d)]
+    hooks = [
+        layer.register_forward_pre_hook(lambda layer, given, name=name: look(name, layer, given[0]))
+        for name, layer in norms
+    ]
+    try:
+        with torch.inference_mode():
+            model.eval()(inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+def recalibrated(model: nn.Module, inputs: Tensor, batch_size: int = 4) -> nn.Module:
+    """A copy of `model` whose batch norms remember the statistics of these inputs instead (Li et al. 2016).
+
+    Every weight stays. Means and variances are averages over batches, whose earlier layers normalise by themselves too.
+    """
+    changed = copy.deepcopy(model).eval()
+    for layer in changed.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.reset_running_stats()
+            layer.momentum = None  # an average over all batches, not one that forgets
+            layer.train()
+    with torch.inference_mode():
+        for batch in inputs.split(batch_size):
+            changed(batch)
+    return changed.eval()
