@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from torch.nn import functional as F
 
 from convnets import super_resolution as sr
 from convnets.colour import to_pixels
+from convnets.models import UNet2018
 from convnets.scenes import scenes
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -126,3 +129,54 @@ def test_too_few_pictures_are_refused_without_a_ridge():
     with pytest.raises(ValueError, match="give a ridge above 0"):
         sr.fit_linear_upscaler(flat, 3)
     torch.testing.assert_close(sr.fit_linear_upscaler(flat, 3, ridge=1e-9)(sr.degrade(flat)), flat, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("build", [sr.SubPixelNet, partial(UNet2018, num_in_channels=3, num_colours=3)])
+def test_an_upscaler_shrinks_to_its_input_whatever_its_weights(pixels, build):
+    """With random weights, in training mode, pooling the output gives the small picture back."""
+    torch.manual_seed(0)
+    model = sr.ResidualUpscaler(build)
+    inputs = sr.process(pixels[:8].float())
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    outputs = model(inputs)
+    torch.testing.assert_close(sr.degrade(outputs), sr.degrade(inputs), atol=1e-4, rtol=0)
+    assert (outputs - inputs).abs().max() > 0.1
+
+
+def test_a_sub_pixel_net_starts_at_what_it_corrects_and_reads_small_pixels(pixels):
+    """New, it adds nothing; later a change of one small pixel reaches as far as its convolutions go, and no further."""
+    small = sr.degrade(pixels[:2].float())
+    model = sr.ResidualUpscaler(partial(sr.SubPixelNet, 4, 1)).eval()
+    inputs = sr.enlarge(small)
+    torch.testing.assert_close(model(inputs), sr.consistent(sr.enlarge(small, "bicubic"), small))
+    torch.nn.init.normal_(model.network.last.weight)
+    changed = small.clone()
+    changed[:, :, 0, 0] += 1
+    moved = (model.network(sr.enlarge(changed)) != model.network(inputs)).any(0).any(0)
+    rows = moved.any(1).nonzero().flatten()
+    assert rows.tolist() == list(range(20))  # four 3x3 convolutions: four small pixels beyond the first
+
+
+def test_augmented_pictures_are_the_old_ones_moved_and_their_inputs_fit(pixels):
+    """Each is one of 32 movings of its original, several are used, and inputs are what `process` makes of it."""
+    generator = torch.Generator().manual_seed(0)
+    targets = pixels[:6]
+    padded = np.pad(targets.numpy(), ((0, 0), (0, 0), (2, 2), (2, 2)), mode="reflect")
+    offsets, mirrored = set(), set()
+    for _ in range(40):
+        inputs, pictures = sr.shift_and_flip(sr.process(targets), targets, generator)
+        assert torch.equal(inputs, sr.process(pictures))
+        for picture, original in zip(pictures.numpy(), padded, strict=True):
+            found = [
+                (down, right, flip)
+                for down in range(4)
+                for right in range(4)
+                for flip in (1, -1)
+                if np.array_equal(picture[:, :, ::flip], original[:, down : down + 32, right : right + 32])
+            ]
+            assert found
+            offsets.add(found[0][:2])
+            mirrored.add(found[0][2])
+    assert len(offsets) > 12
+    assert mirrored == {1, -1}

@@ -1,14 +1,15 @@
-"""Super-resolution as in the briefs: pictures made four times smaller, and the ways to enlarge them without a network.
+"""Super-resolution as in the briefs: pictures made four times smaller, and enlarged again with and without a network.
 
 Pixels are float [N, C, H, W], divided by 256. A small picture is [N, C, H/4, W/4].
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 FACTOR = 4
@@ -108,3 +109,64 @@ def _equations(pixels: Tensor, window: int) -> tuple[Tensor, Tensor]:
     windows, blocks = F.unfold(padded, window), F.pixel_unshuffle(pixels, FACTOR).flatten(2)
     known = torch.cat([windows, torch.ones_like(windows[:, :1])], 1)
     return known.transpose(1, 2).flatten(0, 1), blocks.transpose(1, 2).flatten(0, 1)
+
+
+class ResidualUpscaler(nn.Module):
+    """Inputs from `process` to pictures: what bicubic interpolation leaves open, by the network that `build` makes.
+
+    Float [N, 3, H, W] to [N, 3, H, W], H and W multiples of 4. The result is consistent: `degrade` gives the small
+    picture back, whatever the weights.
+    """
+
+    def __init__(self, build: Callable[[], nn.Module]) -> None:
+        super().__init__()
+        self.network = build()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """The pictures."""
+        small = degrade(inputs)
+        return consistent(enlarge(small, "bicubic") + self.network(inputs), small)
+
+
+class SubPixelNet(nn.Module):
+    """Inputs from `process` to what is to be added: residual blocks on the small picture, then a sub-pixel convolution.
+
+    Float [N, 3, H, W] to [N, 3, H, W], H and W multiples of 4. The blocks are those of He et al. (2016); the last layer
+    gives each small pixel 48 channels that are laid out as its 4x4 block of pixels (Shi et al. 2016), and starts at 0.
+    """
+
+    def __init__(self, num_filters: int = 64, num_blocks: int = 4) -> None:
+        super().__init__()
+        self.first = nn.Sequential(*_normalised(3, num_filters), nn.ReLU())
+        self.blocks = nn.ModuleList(
+            nn.Sequential(*_normalised(num_filters, num_filters), nn.ReLU(), *_normalised(num_filters, num_filters))
+            for _ in range(num_blocks)
+        )
+        self.last = nn.Conv2d(num_filters, 3 * FACTOR**2, 3, padding=1)
+        for parameter in self.last.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """The pictures to be added."""
+        features = self.first(degrade(inputs))
+        for block in self.blocks:
+            features = F.relu(features + block(features))
+        return F.pixel_shuffle(self.last(features), FACTOR)
+
+
+def _normalised(in_channels: int, out_channels: int) -> list[nn.Module]:
+    return [nn.Conv2d(in_channels, out_channels, 3, padding=1), nn.BatchNorm2d(out_channels)]
+
+
+def shift_and_flip(inputs: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """An augmentation for `fit`: the batch moved by -2 to 1 rows and columns, half of it mirrored, and processed anew.
+
+    What leaves a picture is replaced by its mirror image. A shift groups the pixels differently before they are
+    averaged, so each picture has 16 small ones and not one.
+    """
+    height, width = targets.shape[-2:]
+    down, right = torch.randint(4, (2,), generator=generator, device=targets.device).tolist()
+    moved = F.pad(targets, (2, 2, 2, 2), mode="reflect")[:, :, down : down + height, right : right + width]
+    mirrored = torch.rand(len(targets), generator=generator, device=targets.device) < 0.5
+    pictures = torch.where(mirrored[:, None, None, None], moved.flip(-1), moved)
+    return process(pictures), pictures
