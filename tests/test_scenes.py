@@ -14,6 +14,7 @@ from convnets.scenes import (
     conditional_colours,
     conditional_mean,
     conditional_probabilities,
+    expected_accuracy,
     mask_from_grey,
     recolour,
     scenes,
@@ -187,6 +188,18 @@ def test_the_best_classification_agrees_with_sampling(colours):
     loss, accuracy = bayes_classification(made, colours)
     assert abs(np.mean(losses) - loss) < 4 * np.std(losses) / np.sqrt(200)
     assert abs(np.mean(accuracies) - accuracy) < 4 * np.std(accuracies) / np.sqrt(200)
+
+
+def test_an_expected_accuracy_agrees_with_sampling_and_none_is_above_the_best(colours):
+    """Any guess scores, picture by picture, the mean over recolourings; the most likely classes score the optimum."""
+    made = scenes(20, seed=8)
+    guess = np.random.default_rng(1).integers(0, 24, made.masks.shape)
+    guess[:10] = conditional_probabilities(made, colours).argmax(-1)[:10]
+    drawn = np.stack([nearest_colour(recolour(made, k).images, colours) == guess for k in range(300)]).mean((2, 3))
+    error = drawn.std(0) / np.sqrt(300) + 1e-9
+    assert (np.abs(drawn.mean(0) - expected_accuracy(made, colours, guess)) < 5 * error).all()
+    best = expected_accuracy(made, colours, conditional_probabilities(made, colours).argmax(-1))
+    assert best.mean() == pytest.approx(bayes_classification(made, colours)[1])
 
 
 @pytest.mark.parametrize(("num_images", "size"), [(0, 32), (-1, 32), (5, 15)])

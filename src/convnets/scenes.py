@@ -133,6 +133,16 @@ def bayes_classification(scenes: Scenes, colours: NDArray[np.floating]) -> tuple
     return float(entropy[where].mean()), float(table.max(-1)[where].mean())
 
 
+def expected_accuracy(
+    scenes: Scenes, colours: NDArray[np.floating], classes: NDArray[np.integer]
+) -> NDArray[np.float64]:
+    """The share of pixels that `classes` [N, size, size] can be expected to get right, for each scene: float64 [N].
+
+    The expectation is over all colourings that the grey picture could have had; `colours` [K, 3] in [0, 1].
+    """
+    return np.asarray(_class_table(colours)[*_regions(scenes), _grey(scenes.images), classes].mean((1, 2)))
+
+
 def _class_table(colours: NDArray[np.floating]) -> NDArray[np.float64]:
     """P(nearest colour | class, region, grey), [10, 2, 256, K]; ties go to the lowest index."""
     levels = np.arange(256)[:, None, None]
