@@ -53,6 +53,15 @@ def test_ssim_equals_the_formula_in_every_window():
     assert metrics.ssim(TRUTH, TRUTH) == pytest.approx(1)
 
 
+def test_vividness_is_the_distance_from_grey():
+    """Zero for grey, summed pixel by pixel for the rest: uint8 and float alike."""
+    squares = [sum((int(c) - sum(map(int, pixel)) / 3) ** 2 for c in pixel) for pixel in IMAGES.reshape(-1, 3)]
+    expected = math.sqrt(math.fsum(squares) / len(squares)) / 256
+    assert metrics.vividness(IMAGES) == pytest.approx(expected)
+    assert metrics.vividness(torch.from_numpy(IMAGES) / 256) == pytest.approx(expected)
+    assert metrics.vividness(np.repeat(IMAGES[..., :1], 3, -1)) == 0
+
+
 def test_accuracy_is_the_share_of_equal_labels():
     """Three of four pixels right are 0.75, for arrays and tensors."""
     assert metrics.accuracy([[[0, 1], [2, 3]]], [[[0, 1], [2, 0]]]) == 0.75

@@ -20,6 +20,7 @@ from convnets.models import (
     ResidualColouriser,
     UNet,
     UNet2018,
+    crossed,
     layer_table,
     load_weights,
     markdown_table,
@@ -127,6 +128,16 @@ def test_the_shipped_classifier_reaches_its_published_score(data_root):
     score = evaluate(model, inputs, labels, F.cross_entropy, precision=torch.float32)
     assert score.loss == pytest.approx(1.5811, abs=5e-5)
     assert score.accuracy == pytest.approx(0.412, abs=5e-4)
+
+
+def test_a_crossed_network_goes_down_as_one_and_up_as_the_other():
+    """Strides without max-pooling, then upsampling; the blocks run in the order of either network."""
+    rows = layer_table(crossed(ConvTransposeNet, PoolUpsampleNet, num_filters=4), (1, 16, 16))
+    convolutions = [row for row in rows if row.filters]
+    kinds = ["Conv2d", "Conv2d", "MyConv2d", "MyConv2d", "MyConv2d"]
+    assert [row.kind for row in convolutions] == kinds
+    assert [row.output_shape[1] for row in convolutions] == [8, 4, 4, 8, 16]
+    assert [row.kind for row in rows if row.kind in ("MaxPool2d", "Upsample")] == ["Upsample", "Upsample"]
 
 
 def test_pool_upsample_net_is_figure_1a():

@@ -186,3 +186,31 @@ def test_bfloat16_is_chosen_where_the_processor_has_it(monkeypatch):
     assert choose(CPU) == torch.float32
     monkeypatch.delattr(torch.cpu, "get_capabilities")
     assert choose(CPU) == torch.float32
+
+
+def test_renewed_statistics_are_the_means_over_batches():
+    """Means and unbiased variances of each batch, averaged; weights, momentum and what follows in training stay."""
+    inputs = torch.rand(60, 3, 8, 8, generator=torch.Generator().manual_seed(0)) ** 2
+    model = nn.Sequential(nn.BatchNorm2d(3, momentum=0.3))
+    weights = [parameter.clone() for parameter in model.parameters()]
+    training.renew_statistics(model, inputs, 20, torch.float32)
+    batches = inputs.unflatten(0, (3, 20)).transpose(1, 2).flatten(2)  # [batches, channels, pixels]
+    torch.testing.assert_close(model[0].running_mean, batches.mean(2).mean(0))
+    torch.testing.assert_close(model[0].running_var, batches.var(2).mean(0))
+    assert model[0].momentum == 0.3
+    assert all(map(torch.equal, model.parameters(), weights))
+
+
+def test_renewing_statistics_changes_how_a_network_is_judged_and_not_how_it_learns():
+    """The same weights as without, the same training losses; the validation losses are those of the new statistics."""
+    plain, renewed = train(**PLAIN), train(renew=60, **PLAIN)
+    assert plain.training_loss == renewed.training_loss
+    assert plain.validation_loss != renewed.validation_loss
+    states = plain.last_state, renewed.last_state
+    differing = {name for name in states[0] if not torch.equal(states[0][name], states[1][name])}
+    assert differing
+    assert all("running" in name or "num_batches" in name for name in differing)
+    model = small_network()
+    model.load_state_dict(renewed.last_state)
+    loss = training.evaluate(model, *pictures(20, 1), F.mse_loss, **PLAIN).loss
+    assert loss == pytest.approx(renewed.validation_loss[-1], rel=1e-5)

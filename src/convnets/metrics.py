@@ -34,6 +34,12 @@ def ssim(images: ArrayLike, truth: ArrayLike) -> float:
     return float(np.mean([similarity(one, other, data_range=1.0, channel_axis=-1) for one, other in pairs]))
 
 
+def vividness(images: ArrayLike) -> float:
+    """How colourful pictures are: the root mean square distance in RGB of their pixels from their own grey."""
+    pixels, _ = _pair(images, images)
+    return float(np.sqrt(3 * pixels.var(-1).mean()))
+
+
 def accuracy(labels: ArrayLike, truth: ArrayLike) -> float:
     """The share of labels that are right."""
     predicted, wanted = np.asarray(labels), np.asarray(truth)

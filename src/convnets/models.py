@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -241,6 +242,16 @@ class UNet(nn.Module):
         up2 = self.upconv2(self.join(up1, down1))
         logits: Tensor = self.finalconv(self.join(up2, images))
         return logits
+
+
+def crossed(down: Callable[..., nn.Module], up: Callable[..., nn.Module], **sizes: int) -> nn.Module:
+    """A network that goes down as one network of 2021 does and up as another: `crossed(ConvTransposeNet, UNet)`.
+
+    `sizes` are arguments of both; the halves must fit each other.
+    """
+    network, other = up(**sizes), down(**sizes)
+    network.downconv1, network.downconv2 = other.downconv1, other.downconv2
+    return network
 
 
 def _halving(in_channels: int, out_channels: int, kernel_size: int) -> nn.Sequential:

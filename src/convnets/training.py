@@ -111,6 +111,7 @@ def fit(
     learning_rate: float = 1e-3,
     schedule: str = "constant",
     augment: Augmentation | None = None,
+    renew: int = 0,
     seed: int = 0,
     on_epoch: Callable[..., None] | None = None,
     device: torch.device | None = None,
@@ -120,8 +121,10 @@ def fit(
 
     `inputs` and `targets` hold one sample for each index of their first axis, and are read as `as_network` says.
     `loss(outputs, targets)` gets float32 outputs and returns their mean loss. `augment(inputs, targets, generator)`
-    returns a changed batch. `on_epoch(epoch, epochs, training_loss=..., validation_loss=...)` is called after each
-    epoch, counted from 1. On one processor the same seed, weights and data give the same history, bit for bit.
+    returns a changed batch. Before each validation batch norm's statistics are taken anew from `renew` of the samples
+    (see `renew_statistics`); with 0 they stay moving averages, which lag behind the weights.
+    `on_epoch(epoch, epochs, training_loss=..., validation_loss=...)` is called after each epoch, counted from 1. On one
+    processor the same seed, weights and data give the same history, bit for bit.
     Raises FloatingPointError where the training loss is no longer finite, ValueError for an unknown schedule.
     """
     device = device or choose_device()
@@ -149,11 +152,34 @@ def fit(
             optimiser.step()
             total += error.detach() * len(index)
         training_loss = _finite(total.item() / len(inputs), epoch, learning_rate)
+        if renew:
+            renew_statistics(model, inputs[torch.cat(batches)[:renew]], batch_size, precision)
         score = evaluate(model, *validation, loss, device=device, precision=precision)
         _record(history, model, training_loss, score, rate, time.perf_counter() - start)
         if on_epoch:
             on_epoch(epoch, epochs, training_loss=training_loss, validation_loss=score.loss)
     return history
+
+
+@torch.no_grad()
+def renew_statistics(
+    model: nn.Module, inputs: Tensor, batch_size: int = 100, precision: torch.dtype | None = None
+) -> None:
+    """Take the means and variances of batch norm anew from `inputs`, with the weights as they are now.
+
+    They become the means over batches of what each batch shows (Ioffe & Szegedy 2015, algorithm 2).
+    """
+    device = next(model.parameters()).device
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # every batch counts the same
+    model.train()
+    for batch in inputs.split(batch_size):
+        _forward(model, as_network(batch.to(device)), precision or choose_precision(device))
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
 
 
 @torch.inference_mode()
