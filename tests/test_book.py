@@ -18,9 +18,11 @@ def break_alone(book) -> None:
 
 def test_a_book_shows_values_claims_and_states(book):
     """Numbers and verdicts reach the prose, every page says its profile and state, and nothing runs twice."""
+    write_notebook(book.root / "experiments" / "draft.ipynb", markdown("# A draft"), code("1 / 0"))
     done = book.run("build")
     assert done.returncode == 0, done.stderr
     index = book.html("book/index")
+    assert "A draft" not in index  # neither the toc nor the profile names it
     assert re.search(r">8\u00a0s</button>", index)
     assert "✓\u00a0holds" in index
     assert "Quick profile: a small one" in index

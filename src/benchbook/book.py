@@ -140,12 +140,17 @@ def _readable(outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def describe(project: Project, book: Plan, states: dict[str, State]) -> dict[str, Any]:
-    """What the Sphinx extension must know: the profile, and in the toc's order each experiment's state and results."""
+    """What the Sphinx extension must know: the profile, and in the toc's order each experiment's state and results.
+
+    An experiment that neither the toc nor the profile names is a draft, and no part of the book.
+    """
     shown = book.shown()
     places = {page: place for place, page in enumerate(toc.pages(project.root))}
     pages = {name: toc.page_of(path, project.root) for name, path in project.notebooks.items()}
     entries = {}
     for name in sorted(pages, key=lambda name: places.get(pages[name], len(places))):
+        if pages[name] not in places and name not in shown:
+            continue
         experiment = project.experiment(name)
         state = states.get(name, State("not run", UNNAMED[book.strict]))
         run = shown.get(name)
