@@ -27,11 +27,11 @@ FLOORS = {
     "benchbook": {
         0: {"errors"},
         1: {"record", "artefacts", "forks", "forkserver", "gpus", "toc"},
-        2: {"experiments", "executors", "fingerprint", "formulas", "kernel", "rows"},
+        2: {"answers", "experiments", "executors", "fingerprint", "formulas", "kernel", "rows"},
         3: {"plan", "mend", "pictures", "scaffold"},
         4: {"state", "provenance", "sheet", "typeset"},
         5: {"run", "changes", "compare", "display", "runs_data", "site", "pdf"},
-        6: {"schedule", "reports", "book", "runs_page"},
+        6: {"schedule", "reports", "book", "answers_page", "runs_page"},
         7: {"cli"},
     },
 }

@@ -52,21 +52,27 @@ class Pictures:
     def _write(self, notebook: Mapping[str, Any]) -> list[dict[str, str]]:
         found = []
         for number, cell in enumerate(code_cells(notebook), start=1):
-            for place, (kind, content) in enumerate(_pictures(cell), start=1):
-                file = f"{hashlib.sha256(CHANCE.sub(b'', content)).hexdigest()[:24]}.{kind}"
-                (self.folder / file).write_bytes(content)
+            for place, (kind, content) in enumerate(shown(cell), start=1):
+                file = put(self.folder, kind, content).name
                 found.append({"place": f"{number}.{place}", "name": _name(cell, number), "file": file})
         return found
 
 
-def _pictures(cell: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
-    """The kind and the content of every picture that a cell shows."""
+def put(folder: Path, kind: str, content: bytes) -> Path:
+    """The file in `folder` with this picture, written under a name that its content decides."""
+    path = folder / f"{hashlib.sha256(CHANCE.sub(b'', content)).hexdigest()[:24]}.{kind}"
+    path.write_bytes(content)
+    return path
+
+
+def shown(cell: Mapping[str, Any], kinds: Mapping[str, str] = KINDS) -> Iterator[tuple[str, bytes]]:
+    """The kind and the content of every output of a cell that is of one of these kinds; by default, every picture."""
     for output in cell.get("outputs", ()):
         data = output.get("data", {})
-        kind = next((kind for kind in KINDS if kind in data), None)
+        kind = next((kind for kind in kinds if kind in data), None)
         if kind is not None:
             text = "".join(data[kind])
-            yield KINDS[kind], text.encode() if KINDS[kind] == "svg" else base64.b64decode(text)
+            yield kinds[kind], base64.b64decode(text) if kinds[kind] in ("png", "jpg") else text.encode()
 
 
 def _name(cell: Mapping[str, Any], number: int) -> str:

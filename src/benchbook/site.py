@@ -4,14 +4,17 @@
 {claim}`experiment:name`   a sentence with its numbers, and whether it held in this run
 {claims}, {chapters}       directives: a table of all claims; a table of all chapters with their states
 {runs}                     directive of `runs_page`: the runs of each experiment side by side
+{brief}, {shown}           directives of `answers_page`: a course brief answered; a chapter's output shown once more
 """
 
 from __future__ import annotations
 
+import contextlib
 import html
 import importlib.metadata
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +45,7 @@ MATHJAX = ("sphinx-mathjax-offline", "sphinx-mathjax-offline/static/mathjax/tex-
 MARKS = {True: "✓", False: "✗", None: "≈"}
 CLASSES = {True: "holds", False: "fails", None: "open"}
 NOT_YET = "—"
+SPEAKER = "benchbook-speaker"
 USED = "benchbook-used"  # in a page's metadata, where a notebook's own have their place too
 
 
@@ -127,7 +131,7 @@ def look_up(role: SphinxRole, kind: str) -> tuple[str, str, dict[str, Any]] | No
     """The record that a role names, or None where its run has not succeeded; a name that is nowhere is an error."""
     experiment, colon, name = role.text.rpartition(":")
     if not colon:
-        experiment = experiment_on(role.env, role.env.docname) or ""
+        experiment = role.env.temp_data.get(SPEAKER) or experiment_on(role.env, role.env.docname) or ""
     known = state_of(role.env)["experiments"]
     if experiment not in known:
         _error(role, f"{kind[:-1]} '{role.text}': there is no experiment '{experiment}'{nearest(experiment, known)}")
@@ -141,6 +145,16 @@ def look_up(role: SphinxRole, kind: str) -> tuple[str, str, dict[str, Any]] | No
         _error(role, f"experiment '{experiment}' records no {kind[:-1]} '{name}'{nearest(name, records)}")
         return None
     return experiment, name, records[name]
+
+
+@contextlib.contextmanager
+def speaking_for(env: BuildEnvironment, experiment: str) -> Iterator[None]:
+    """Meanwhile roles that name no experiment mean this one, on whatever page they stand."""
+    env.temp_data[SPEAKER] = experiment
+    try:
+        yield
+    finally:
+        del env.temp_data[SPEAKER]
 
 
 def _error(role: SphinxRole, text: str) -> None:
@@ -259,6 +273,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("chapters", Chapters)
     app.add_css_file("benchbook.css")
     app.setup_extension("benchbook.runs_page")
+    app.setup_extension("benchbook.answers_page")
     app.connect("config-inited", announce)
     app.connect("builder-inited", add_static_files)
     app.connect("env-get-outdated", outdated)

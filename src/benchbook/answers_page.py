@@ -1,0 +1,146 @@
+"""The pages that answer course briefs: the directive {brief}, and {shown}, a chapter's output shown once more.
+
+{brief} NAME               every item of a brief in its order: the question, the answer, the chapters behind it
+{shown} experiment:NAME    the figure, or the text, that a cell of an experiment shows; the cell has the name in its
+                           metadata, as `mystnb: {figure: {name: …}}` or as `benchbook: {name: …}`
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.application import Sphinx
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
+
+from benchbook.answers import ANSWERS, BRIEFS, Answer, Brief, read_answers, read_briefs
+from benchbook.errors import BookError, nearest
+from benchbook.experiments import code_cells
+from benchbook.pictures import KINDS, put, shown
+from benchbook.provenance import chapter_link, state_of
+from benchbook.site import NOT_YET, speaking_for, use
+
+logger = logging.getLogger(__name__)
+
+
+class BriefDirective(SphinxDirective):
+    """{brief}: the answers to a brief, a section each."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        root, name = Path(self.env.srcdir), self.arguments[0]
+        for path in [root / BRIEFS, *sorted((root / ANSWERS).glob("*.md"))]:
+            self.env.note_dependency(str(path))
+        try:
+            briefs, answers = read_briefs(root), read_answers(root)
+            if name not in briefs:
+                raise BookError(f"there is no brief '{name}'{nearest(name, briefs)}")
+        except BookError as error:
+            logger.error(str(error).replace(f"{root}/", ""), location=self.get_location())
+            return []
+        return [self.section(*part) for part in parts(briefs[name], answers)]
+
+    def section(self, questions: Mapping[str, str], answer: Answer | None) -> nodes.Node:
+        """The items that one answer is for: their questions as a quotation, the answer, links to its chapters."""
+        names = [nodes.make_id(f"item-{item}") for item in questions]
+        section = nodes.section(
+            "", nodes.title("", ", ".join(questions)), ids=names, names=[], classes=["benchbook-item"]
+        )
+        asked = (nodes.paragraph("", question) for question in questions.values())
+        section += nodes.block_quote("", *asked, classes=["benchbook-question"])
+        if answer is None:
+            section += nodes.paragraph(
+                "", "", nodes.inline("", f"{NOT_YET} not answered yet", classes=["benchbook-missing"])
+            )
+            return section
+        lines = answer.text.splitlines()
+        source = os.path.relpath(answer.path, self.env.srcdir)
+        self.state.nested_parse(StringList(lines, [(source, answer.line + n) for n in range(len(lines))]), 0, section)
+        known = state_of(self.env)["experiments"]
+        links = [chapter_link(self.env, name, known[name]["title"]) for name in answer.experiments if name in known]
+        more = [node for link in links for node in (nodes.Text(", "), link)][1:]
+        section += nodes.paragraph("", "", nodes.Text("More: "), *more, nodes.Text("."), classes=["benchbook-more"])
+        return section
+
+
+def parts(brief: Brief, answers: Mapping[str, Answer]) -> Iterator[tuple[dict[str, str], Answer | None]]:
+    """A brief's items in order, with their answers; those that one answer is for stand together, at the first."""
+    seen: set[int] = set()
+    for item, question in brief.items.items():
+        answer = answers.get(item)
+        if answer is None:
+            yield {item: question}, None
+        elif id(answer) not in seen:
+            seen.add(id(answer))
+            yield {other: brief.items[other] for other in brief.items if other in answer.ids}, answer
+
+
+class Shown(SphinxDirective):
+    """{shown}: the output of a named cell, as its chapter shows it, with its caption."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        experiment, _, name = self.arguments[0].partition(":")
+        known = state_of(self.env)["experiments"]
+        if experiment not in known:
+            return self.stop(f"there is no experiment '{experiment}'{nearest(experiment, known)}")
+        use(self.env, experiment)
+        if known[experiment]["state"] != "ok":
+            text = f"{NOT_YET} no run has shown this yet"
+            return [nodes.paragraph("", "", nodes.inline("", text, classes=["benchbook-missing"]))]
+        notebook = Path(self.env.srcdir, f"{known[experiment]['page']}.ipynb")
+        self.env.note_dependency(str(notebook))
+        cells = {_name(cell): cell for cell in code_cells(json.loads(notebook.read_text(encoding="utf-8")))}
+        if name not in cells:
+            return self.stop(
+                f"experiment '{experiment}' has no output named '{name}'{nearest(name, filter(None, cells))}"
+            )
+        with speaking_for(self.env, experiment):
+            return list(self.output(cells[name]))
+
+    def output(self, cell: Mapping[str, Any]) -> Iterator[nodes.Node]:
+        """The cell's pictures as figures, and its markdown as text."""
+        settings = cell["metadata"].get("mystnb", {})
+        folder = Path(self.env.app.outdir).parent / "shown"
+        folder.mkdir(exist_ok=True)
+        for kind, content in shown(cell, KINDS | {"text/markdown": "md"}):
+            if kind == "md":
+                box = nodes.container("", classes=["benchbook-shown"])
+                self.state.nested_parse(StringList(content.decode().splitlines(), self.get_source_info()[0]), 0, box)
+                yield box
+                continue
+            file = put(folder, kind, content)
+            page = Path(self.env.srcdir, self.env.docname).parent
+            image = nodes.image("", uri=os.path.relpath(file, page), alt=settings.get("image", {}).get("alt", ""))
+            figure = nodes.figure("", image, align="default")
+            caption = settings.get("figure", {}).get("caption")
+            if caption:
+                figure += nodes.caption(caption, "", *self.parse_inline(str(caption))[0])
+            yield figure
+
+    def stop(self, text: str) -> list[nodes.Node]:
+        logger.error(f"shown '{self.arguments[0]}': {text}", location=self.get_location())
+        return []
+
+
+def _name(cell: Mapping[str, Any]) -> str:
+    """The name that a cell's output has, or nothing."""
+    metadata = cell.get("metadata", {})
+    return str(
+        metadata.get("mystnb", {}).get("figure", {}).get("name") or metadata.get("benchbook", {}).get("name") or ""
+    )
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Registers all this with Sphinx."""
+    app.add_directive("brief", BriefDirective)
+    app.add_directive("shown", Shown)
+    return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}
