@@ -120,7 +120,9 @@ def test_what_is_missing_is_said(answered):
     answered.write("book/answers/more.md", "## A-4\n\n{value}`double:twice`\n")
     briefs = read_briefs(answered.root)
     lines = unanswered(briefs, read_answers(answered.root))
-    assert [line for line in lines if line.startswith("the answer to A-3")] == ["the answer to A-3 shows no value, claim or output"]
+    assert [line for line in lines if line.startswith("the answer to A-3")] == [
+        "the answer to A-3 shows no value, claim or output"
+    ]
     assert any(line.startswith("more.md:1 answers 'A-4', which no brief asks") for line in lines)
     (answered.root / "book" / "answers" / "twice.md").unlink()
     lines = unanswered(briefs, read_answers(answered.root))
