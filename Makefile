@@ -9,7 +9,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help book test check bench run list status compare serve clean lock
+.PHONY: help book test check bench run list status compare submission serve clean lock
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -43,6 +43,10 @@ status: $(READY)  ## how each run of the profile stands, and why  [PROFILE=full]
 compare: $(READY)  ## the runs of one experiment side by side: EXP=colourisation_regression  [PROFILE=full]
 	@test -n "$(EXP)" || { echo 'make compare: which experiment? Give EXP=NAME; `make list` shows the names' >&2; exit 2; }
 	@$(BIN)/benchbook compare "$(EXP)" --profile "$(PROFILE)"
+
+submission: $(READY)  ## what a course wants handed in: BRIEF=iith|hacettepe|csc413|csc321|bonn AUTHOR="First Last" ID=…  [PROFILE=full QUICK=1]
+	@test -n "$(BRIEF)" || { echo 'make submission: which brief? Give BRIEF=NAME, as in book/briefs.yml' >&2; exit 2; }
+	@$(BIN)/benchbook submission "$(BRIEF)" --author "$(AUTHOR)" --id "$(ID)" --profile "$(PROFILE)" $(if $(QUICK),--quick)
 
 serve: $(READY)  ## show the built book on a free port of this machine
 	@$(BIN)/benchbook serve

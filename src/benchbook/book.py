@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import html
 import io
 import json
 import os
@@ -45,13 +46,22 @@ UNNAMED = {
 UNUSED = {"sphinx_thebe"}  # it names a script in the network, twice on the search page
 
 
-def stage(project: Project, book: Plan, states: dict[str, State], compared: Iterable[Comparison] = ()) -> Path:
+def stage(
+    project: Project,
+    book: Plan,
+    states: dict[str, State],
+    compared: Iterable[Comparison] = (),
+    *,
+    target: Path | None = None,
+    instead: Mapping[str, str] | None = None,
+) -> Path:
     """Lays out the Sphinx source: prose, notebooks with the outputs of their runs, the state of all, runs compared.
 
     Files are written only where their content changed, so that Sphinx reads only those pages again. What is no text is
-    linked, a folder without any text as a whole: there may be many pictures, and large ones.
+    linked, a folder without any text as a whole: there may be many pictures, and large ones. `instead` holds texts that
+    take the place of files, for a book that differs from this one in them.
     """
-    target = project.build / "source"
+    target = target or project.build / "source"
     paths = sources(project)
     with_texts = {folder for path in paths if path.suffix in TEXTS for folder in path.parents}
     files: dict[Path, bytes | Path] = {}
@@ -69,6 +79,7 @@ def stage(project: Project, book: Plan, states: dict[str, State], compared: Iter
     files[Path(STATE_FILE)] = json.dumps(describe(project, book, states), ensure_ascii=False).encode()
     sheets = {comparison.experiment: plain_sheet(comparison) for comparison in compared}
     files[Path(RUNS_FILE)] = json.dumps(sheets, ensure_ascii=False).encode()
+    files |= {Path(name): text.encode() for name, text in (instead or {}).items()}
     _remove_others(target, files)
     for relative, content in files.items():
         _put(target / relative, content)
@@ -259,6 +270,8 @@ def _sphinx_config(source: Path, strict: bool) -> dict[str, Any]:
     overrides = {**SPHINX, "nitpicky": strict, "benchbook_state": STATE_FILE}
     config: dict[str, Any]
     config, _ = get_final_config(user_yaml=source / "_config.yml", cli_config=overrides, sourcedir=source)
+    for key in ("author", "copyright"):  # the theme puts them into its pages as they are
+        config[key] = html.escape(str(config.get(key) or ""), quote=False)
     thebe = config["html_theme_options"].get("launch_buttons", {}).get("thebe")
     dropped = {EXTENSION} if thebe else {EXTENSION, *UNUSED}
     config["extensions"] = [name for name in config["extensions"] if name not in dropped] + [EXTENSION]

@@ -88,6 +88,14 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("--no-run", action="store_true", help="make the book from the runs that are there")
     build.add_argument("--no-pdf", action="store_true", help="make only the HTML")
 
+    submission = add("submission", make_submission, "check and write what a course wants handed in: _build/submission/")
+    submission.add_argument("brief", help="its name in book/briefs.yml")
+    submission.add_argument("--author", default="", metavar="NAME", help="whose work it is; several with commas")
+    submission.add_argument(
+        "--id", default="", metavar="NUMBER", help="the author's number, where files are named by it"
+    )
+    submission.add_argument("--quick", action="store_true", help="a draft from a reduced profile, which says so")
+
     add("status", show_status, "how each run of the profile stands, and why", json=True)
     for name, function, text in (
         ("why", show_why, "everything in which stale runs differ from what they replace"),
@@ -208,6 +216,19 @@ def build_book(project: Project, options: argparse.Namespace) -> int:
     for run, found in failed:
         print(f"benchbook: {run.label}: {found}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def make_submission(project: Project, options: argparse.Namespace) -> int:
+    """Checks and writes what a brief wants handed in."""
+    from benchbook.schedule import build_lock
+    from benchbook.submission import submit
+
+    with build_lock(project):
+        book, how = _load(project, options)
+        said = submit(project, book, how, options.brief, options.author, options.id, quick=options.quick)
+    print("".join(f"✓ {line}\n" for line in said), end="")
+    print(f"in {(project.build / 'submission').relative_to(project.root)}/, with SHA256SUMS")
+    return 0
 
 
 def show_status(project: Project, options: argparse.Namespace) -> int:

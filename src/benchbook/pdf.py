@@ -26,8 +26,8 @@ DEFAULTS = {"language": "en-GB", "paper": "a4"}
 def make_pdf(singlehtml: Path, destination: Path, settings: Mapping[str, Any]) -> Path:
     """Write the Sphinx `singlehtml` build in `singlehtml` as a PDF book at `destination`, whole or not at all.
 
-    `settings` may hold title, subtitle, author, course, date (ISO, or any text), language and paper. What is lost on
-    the way (a link without a target, a formula that does not convert) is logged as a warning.
+    `settings` may hold title, subtitle, author, course, date (ISO, or any text), language, paper and watermark. What is
+    lost on the way (a link without a target, a formula that does not convert) is logged as a warning.
 
     Raises:
         BookError: there is no page, an image is missing, or Typst refuses; one line, with the chapter.
@@ -52,7 +52,7 @@ def make_pdf(singlehtml: Path, destination: Path, settings: Mapping[str, Any]) -
 def written(article: Node, settings: Mapping[str, Any]) -> str:
     """The Typst document: the start page, then every document directly under it, in the order of the contents."""
     language, _, region = settings["language"].replace("_", "-").partition("-")
-    front = {key: settings.get(key) for key in ("title", "subtitle", "author", "course", "paper")}
+    front = {key: settings.get(key) for key in ("title", "subtitle", "author", "course", "paper", "watermark")}
     front |= {"title": front["title"] or plain(article.find(HEADINGS)) or "Untitled"}
     front |= {"language": language, "region": region, "date": printed(settings.get("date"))}
     arguments = ", ".join(f"{key}: {string(str(value))}" for key, value in front.items() if value)
