@@ -158,3 +158,34 @@ def test_one_item_has_one_answer(tmp_path):
     (folder / "b.md").write_text("\n## A-1\ny\n")
     with pytest.raises(BookError, match=r"b\.md:2: 'A-1' is answered in .*a\.md:1, too"):
         read_answers(tmp_path)
+
+
+@pytest.mark.slow
+def test_the_start_page_has_a_card_for_each_chapter(answered):
+    """Cards stand under the captions of the toc's parts, with picture, title, headline and how many claims hold."""
+    answered.write(
+        "_toc.yml",
+        "format: jb-book\nroot: book/index\nparts:\n"
+        "  - caption: Lines\n    chapters: [{file: experiments/drawn}]\n"
+        "  - caption: Numbers\n    chapters: [{file: experiments/double}, {file: experiments/alone}]\n"
+        "  - chapters: [{file: book/first}]\n",
+    )
+    path = answered.root / "experiments" / "double.ipynb"
+    path.write_text(path.read_text().replace('"kernelspec"', '"benchbook": {"headline": "bigger"}, "kernelspec"'))
+    done = answered.run("build", "--no-pdf")
+    assert done.returncode == 0, done.stderr
+    page = answered.html("book/index")
+    texts = (
+        "Lines",
+        'src="../_images/',
+        "Draw",
+        "Numbers",
+        "Double a number",
+        "is more than once",
+        "1 of 1 claims hold",
+    )
+    places = [page.index(text, page.index("benchbook-part")) for text in texts]
+    assert places == sorted(places)
+    write_notebook(answered.root / "experiments" / "alone.ipynb", markdown("# Stand alone"), code("1 / 0"))
+    assert answered.run("build", "--no-pdf").returncode == 1
+    assert "failed: ZeroDivisionError" in answered.html("book/index")

@@ -22,7 +22,7 @@ from sphinx.util.docutils import SphinxDirective
 from benchbook.answers import ANSWERS, BRIEFS, Answer, Brief, read_answers, read_briefs
 from benchbook.errors import BookError, nearest
 from benchbook.experiments import code_cells
-from benchbook.pictures import KINDS, put, shown
+from benchbook.pictures import KINDS, named, put, shown
 from benchbook.provenance import chapter_link, state_of
 from benchbook.site import NOT_YET, speaking_for, use
 
@@ -98,7 +98,7 @@ class Shown(SphinxDirective):
             return [nodes.paragraph("", "", nodes.inline("", text, classes=["benchbook-missing"]))]
         notebook = Path(self.env.srcdir, f"{known[experiment]['page']}.ipynb")
         self.env.note_dependency(str(notebook))
-        cells = {_name(cell): cell for cell in code_cells(json.loads(notebook.read_text(encoding="utf-8")))}
+        cells = {named(cell): cell for cell in code_cells(json.loads(notebook.read_text(encoding="utf-8")))}
         if name not in cells:
             return self.stop(
                 f"experiment '{experiment}' has no output named '{name}'{nearest(name, filter(None, cells))}"
@@ -129,14 +129,6 @@ class Shown(SphinxDirective):
     def stop(self, text: str) -> list[nodes.Node]:
         logger.error(f"shown '{self.arguments[0]}': {text}", location=self.get_location())
         return []
-
-
-def _name(cell: Mapping[str, Any]) -> str:
-    """The name that a cell's output has, or nothing."""
-    metadata = cell.get("metadata", {})
-    return str(
-        metadata.get("mystnb", {}).get("figure", {}).get("name") or metadata.get("benchbook", {}).get("name") or ""
-    )
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

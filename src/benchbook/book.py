@@ -168,6 +168,8 @@ def describe(project: Project, book: Plan, states: dict[str, State]) -> dict[str
         results = read_results(run.folder) if run and state.name == "ok" else {}
         entries[name] = {
             "title": experiment.title,
+            "cover": experiment.looks.get("cover", ""),
+            "headline": experiment.looks.get("headline", ""),
             "page": pages[name],
             "state": state.name,
             "reason": state.reason,

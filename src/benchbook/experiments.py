@@ -20,6 +20,7 @@ from benchbook.errors import BookError, nearest
 
 SCALARS = {"bool": bool, "int": int, "float": float, "str": str}
 TYPES = (*SCALARS, *(f"list[{name}]" for name in SCALARS))
+LOOKS = ("cover", "headline")  # of a chapter's card: the name of a figure, and of a claim
 RESOURCES = ("gpu", "memory_mb", "minutes")  # what one run asks of a cluster, in the notebook's metadata
 
 
@@ -92,6 +93,7 @@ class Experiment:
     code: tuple[str, ...]
     needs: tuple[str, ...] = ()
     resources: Mapping[str, int] = field(default_factory=dict)
+    looks: Mapping[str, str] = field(default_factory=dict)
     language: str = "python"
 
     def bind(self, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,7 +140,7 @@ def read(path: Path, name: str = "") -> Experiment:
     if len(parameter_cells) > 1:
         raise BookError(f"{path} has {len(parameter_cells)} cells tagged 'parameters': keep one")
     metadata = notebook.get("metadata", {})
-    needs, resources = _settings(metadata.get("benchbook", {}), path)
+    needs, resources, looks = _settings(metadata.get("benchbook", {}), path)
     return Experiment(
         name=name or path.stem,
         path=path,
@@ -147,6 +149,7 @@ def read(path: Path, name: str = "") -> Experiment:
         code=tuple(text for kind, text, cell_tags in cells if kind == "code" and "parameters" not in cell_tags),
         needs=needs,
         resources=resources,
+        looks=looks,
         language=_language(metadata),
     )
 
@@ -157,14 +160,14 @@ def _language(metadata: Mapping[str, Any]) -> str:
     return str(said or "python").lower()
 
 
-def _settings(settings: Any, path: Path) -> tuple[tuple[str, ...], dict[str, int]]:
-    """What the notebook's metadata say under `benchbook`: the experiments it needs, and the resources of one run."""
+def _settings(settings: Any, path: Path) -> tuple[tuple[str, ...], dict[str, int], dict[str, str]]:
+    """What the notebook's metadata say under `benchbook`: what it needs, the resources of a run, a card's looks."""
     where = f"{path}, metadata 'benchbook'"
     if not isinstance(settings, dict):
         raise BookError(f"{where}: a mapping is wanted here, not {type(settings).__name__}")
     for key in settings:
-        if key not in ("needs", *RESOURCES):
-            raise BookError(f"{where}: unknown key '{key}'{nearest(str(key), ('needs', *RESOURCES))}")
+        if key not in ("needs", *RESOURCES, *LOOKS):
+            raise BookError(f"{where}: unknown key '{key}'{nearest(str(key), ('needs', *RESOURCES, *LOOKS))}")
     needs = settings.get("needs", [])
     if not isinstance(needs, list) or not all(isinstance(name, str) for name in needs):
         raise BookError(f"{where}: 'needs' is a list of experiments' names")
@@ -172,7 +175,11 @@ def _settings(settings: Any, path: Path) -> tuple[tuple[str, ...], dict[str, int
     for key, number in resources.items():
         if type(number) is not int or number < 0:
             raise BookError(f"{where}: '{key}' is {number!r}: give a whole number, 0 or more")
-    return tuple(dict.fromkeys(needs)), resources
+    looks = {key: settings[key] for key in LOOKS if key in settings}
+    for key, name in looks.items():
+        if not isinstance(name, str):
+            raise BookError(f"{where}: '{key}' is {name!r}: give a name")
+    return tuple(dict.fromkeys(needs)), resources, looks
 
 
 def source(cell: Mapping[str, Any]) -> str:

@@ -75,6 +75,13 @@ def shown(cell: Mapping[str, Any], kinds: Mapping[str, str] = KINDS) -> Iterator
             yield kinds[kind], base64.b64decode(text) if kinds[kind] in ("png", "jpg") else text.encode()
 
 
+def named(cell: Mapping[str, Any]) -> str:
+    """The name that the output of a cell has in the notebook's metadata, or nothing."""
+    metadata = cell.get("metadata", {})
+    figure = metadata.get("mystnb", {}).get("figure", {})
+    return str(figure.get("name") or metadata.get("benchbook", {}).get("name") or "")
+
+
 def _name(cell: Mapping[str, Any], number: int) -> str:
     """What a picture shows: its caption, else its alternative text, else its cell."""
     settings = cell.get("metadata", {}).get("mystnb", {})

@@ -2,7 +2,8 @@
 
 {value}`experiment:name`   a number with its unit; a click shows its provenance
 {claim}`experiment:name`   a sentence with its numbers, and whether it held in this run
-{claims}, {chapters}       directives: a table of all claims; a table of all chapters with their states
+{claims}                   directive: a table of all claims
+{chapters}                 directive of `chapters_page`: a card for each chapter
 {runs}                     directive of `runs_page`: the runs of each experiment side by side
 {brief}, {shown}           directives of `answers_page`: a course brief answered; a chapter's output shown once more
 """
@@ -29,7 +30,6 @@ from benchbook.fingerprint import hash_text
 from benchbook.provenance import (
     badge,
     chapter_link,
-    duration,
     experiment_on,
     provenance,
     provenance_lines,
@@ -71,40 +71,18 @@ class ClaimRole(SphinxRole):
         found = look_up(self, "claims")
         if found is None:
             return [_placeholder(self.text)], []
-        experiment, name, record = found
-        holds = record["holds"]
-        sentence = nodes.inline("", "", classes=["benchbook-claim", f"benchbook-{CLASSES[holds]}"])
-        # As text: what a notebook prints is data, never markup.
-        sentence += nodes.Text(claim_sentence(record))
-        sentence += [
-            nodes.Text(" "),
-            value("", verdict(holds), experiment=experiment, name=name, kind="claims", verdict=CLASSES[holds]),
-        ]
-        return [sentence], []
+        return claim_nodes(*found), []
 
 
-class Chapters(SphinxDirective):
-    """A table of all chapters: state, values, claims held, time, device."""
-
-    def run(self) -> list[nodes.Node]:
-        use(self.env, "*")
-        rows = []
-        for name, entry in state_of(self.env)["experiments"].items():
-            results = entry["results"]
-            claims = results.get("claims", {})
-            held = sum(record["holds"] is True for record in claims.values())
-            environment = results.get("environment", {})
-            rows.append(
-                [
-                    chapter_link(self.env, name, entry["title"]),
-                    entry["state"] + (f": {entry['reason']}" if entry["state"] == "failed" else ""),
-                    str(len(results.get("values", {}))) if results else NOT_YET,
-                    f"{held} of {len(claims)}" if results else NOT_YET,
-                    duration(results["seconds"]) if results else NOT_YET,
-                    environment.get("device", NOT_YET),
-                ]
-            )
-        return [table(["chapter", "state", "values", "claims that hold", "time", "device"], rows)]
+def claim_nodes(experiment: str, name: str, record: dict[str, Any]) -> list[nodes.Node]:
+    """A claim's sentence with its verdict."""
+    holds = record["holds"]
+    sentence = nodes.inline("", "", classes=["benchbook-claim", f"benchbook-{CLASSES[holds]}"])
+    # As text: what a notebook prints is data, never markup.
+    sentence += nodes.Text(claim_sentence(record))
+    said = value("", verdict(holds), experiment=experiment, name=name, kind="claims", verdict=CLASSES[holds])
+    sentence += [nodes.Text(" "), said]
+    return [sentence]
 
 
 class Claims(SphinxDirective):
@@ -270,10 +248,10 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_role("value", ValueRole())
     app.add_role("claim", ClaimRole())
     app.add_directive("claims", Claims)
-    app.add_directive("chapters", Chapters)
     app.add_css_file("benchbook.css")
     app.setup_extension("benchbook.runs_page")
     app.setup_extension("benchbook.answers_page")
+    app.setup_extension("benchbook.chapters_page")
     app.connect("config-inited", announce)
     app.connect("builder-inited", add_static_files)
     app.connect("env-get-outdated", outdated)

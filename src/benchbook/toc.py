@@ -42,6 +42,11 @@ def pages(root: Path) -> list[str]:
     return list(found)
 
 
+def pages_below(part: Mapping[str, Any]) -> list[str]:
+    """The pages that one part of a toc names, in its order."""
+    return [_bare(name) for kind, name in _entries(part) if kind == "file"]
+
+
 def page_of(path: Path, root: Path) -> str:
     """The name of the page that a file holds."""
     return path.relative_to(root).with_suffix("").as_posix()
