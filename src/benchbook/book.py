@@ -20,6 +20,7 @@ from benchbook.compare import compare
 from benchbook.errors import BookError
 from benchbook.experiments import code_cells
 from benchbook.plan import Plan, Project, Run
+from benchbook.reference import read_references
 from benchbook.rows import Comparison
 from benchbook.runs_data import publish
 from benchbook.sheet import RUNS_FILE, plain_sheet
@@ -37,6 +38,7 @@ SPHINX = {
     "html_context": {"default_mode": "auto"},  # the theme complains on its console where none is said
     "latex_individualpages": False,  # jupyter-book wants it said
 }
+OTHERS = 8  # runs that a number's provenance lists beside the shown one
 # Texts are copied and compared, so that time stamps do not count.
 TEXTS = {".md", ".rst", ".ipynb", ".txt", ".bib", ".py", ".yml"}
 UNNAMED = {
@@ -76,7 +78,8 @@ def stage(
         if name in shown or book.strict:
             published = shown.get(name) if name in states and states[name].name in ("ok", "failed") else None
             files[path.relative_to(project.root)] = json.dumps(merged(path, published), ensure_ascii=False).encode()
-    files[Path(STATE_FILE)] = json.dumps(describe(project, book, states), ensure_ascii=False).encode()
+    compared = list(compared)
+    files[Path(STATE_FILE)] = json.dumps(describe(project, book, states, compared), ensure_ascii=False).encode()
     sheets = {comparison.experiment: plain_sheet(comparison) for comparison in compared}
     files[Path(RUNS_FILE)] = json.dumps(sheets, ensure_ascii=False).encode()
     files |= {Path(name): text.encode() for name, text in (instead or {}).items()}
@@ -150,12 +153,16 @@ def _readable(outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return readable
 
 
-def describe(project: Project, book: Plan, states: dict[str, State]) -> dict[str, Any]:
+def describe(
+    project: Project, book: Plan, states: dict[str, State], compared: Iterable[Comparison] = ()
+) -> dict[str, Any]:
     """What the Sphinx extension must know: the profile, and in the toc's order each experiment's state and results.
 
-    An experiment that neither the toc nor the profile names is a draft, and no part of the book.
+    With them go its reference results and what its other runs found. An experiment that neither the toc nor the
+    profile names is a draft, and no part of the book.
     """
     shown = book.shown()
+    references, others = read_references(project.root), {found.experiment: _others(found) for found in compared}
     places = {page: place for place, page in enumerate(toc.pages(project.root))}
     pages = {name: toc.page_of(path, project.root) for name, path in project.notebooks.items()}
     entries = {}
@@ -176,9 +183,17 @@ def describe(project: Project, book: Plan, states: dict[str, State]) -> dict[str
             "parameters": {p.name: [p.type, p.default, p.help] for p in experiment.parameters.values()},
             "changed_parameters": run.changed_parameters if run else {},
             "results": results,
+            "reference": references.get(name, {}),
+            "others": others.get(name, []),
         }
     profile = {"name": book.name, "title": book.title, "note": book.note, "reduced": book.reduced}
     return {"profile": profile, "experiments": entries}
+
+
+def _others(found: Comparison) -> list[dict[str, Any]]:
+    """The runs that the book does not show, of today's code: what tells each apart, and its values."""
+    rows = [row for row in found.rows if not row.shown and not row.older]
+    return [{"label": found.label(row), "values": row.values} for row in rows[:OTHERS]]
 
 
 def build(project: Project, book: Plan, how: Mapping[Path, State], *, pdf: bool = True) -> str:
@@ -297,7 +312,7 @@ def settings(project: Project, book: Plan) -> dict[str, Any]:
 def _digest(project: Project, book: Plan, how: Mapping[Path, State]) -> str:
     """The digest of all that decides the site: prose, notebooks, runs, this engine, and the Sphinx that renders it."""
     prose = (f"{path} {_content(path)}" for path in sources(project))
-    files = sorted(project.runs.glob("*/*/status.json"))
+    files = [*sorted(project.runs.glob("*/*/status.json")), *sorted((project.root / "reference").glob("*/*.json"))]
     engine = [*sorted(PACKAGE.glob("*.py")), *sorted((PACKAGE / "static").iterdir())]
     versions = [fingerprint.version(name) for name in ("sphinx", "jupyter-book", "myst-nb", "sphinx-book-theme")]
     parts = [

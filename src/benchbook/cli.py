@@ -96,6 +96,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     submission.add_argument("--quick", action="store_true", help="a draft from a reduced profile, which says so")
 
+    freeze = add(
+        "freeze", freeze_results, "keep the numbers of a profile's runs in reference/, to be shown beside others"
+    )
+    freeze.add_argument("experiments", nargs="*", metavar="NAME", help="of these experiments (default: all)")
+
     add("status", show_status, "how each run of the profile stands, and why", json=True)
     for name, function, text in (
         ("why", show_why, "everything in which stale runs differ from what they replace"),
@@ -228,6 +233,15 @@ def make_submission(project: Project, options: argparse.Namespace) -> int:
         said = submit(project, book, how, options.brief, options.author, options.id, quick=options.quick)
     print("".join(f"✓ {line}\n" for line in said), end="")
     print(f"in {(project.build / 'submission').relative_to(project.root)}/, with SHA256SUMS")
+    return 0
+
+
+def freeze_results(project: Project, options: argparse.Namespace) -> int:
+    """Writes reference results and prints their files."""
+    from benchbook.reference import freeze
+
+    for path in freeze(project, *_load(project, options), options.experiments):
+        print(path.relative_to(project.root))
     return 0
 
 

@@ -13,7 +13,14 @@ from docutils import nodes
 from sphinx.environment import BuildEnvironment
 from sphinx.util.nodes import make_refnode
 
-from benchbook.record import VERDICTS, show, show_number
+from benchbook.record import CONFIDENCE, VERDICTS, show, show_number
+
+DOWNLOADS = "_static/downloads"
+OFFERED = {
+    ".ipynb": "the notebook as it was run",
+    "-source.ipynb": "the notebook alone",
+    ".json": "values, claims, curves",
+}
 
 
 def state_of(env: BuildEnvironment) -> dict[str, Any]:
@@ -53,6 +60,7 @@ def provenance(name: str, entry: dict[str, Any]) -> nodes.Node:
         f" -p {shlex.quote(f'{key}={plain(given)}')}" for key, given in changed.items()
     )
     box += nodes.paragraph("", "The command that runs this page again: ", nodes.literal("", command))
+    box += downloads(name, entry) if results else []
     rows = [
         [key, f"{plain(changed.get(key, default))}", "" if key in changed else "default", meaning]
         for key, (_, default, meaning) in entry["parameters"].items()
@@ -71,6 +79,14 @@ def provenance(name: str, entry: dict[str, Any]) -> nodes.Node:
         box += table(["value or claim", "in this run", "each seed, or made from", "cell"], rows)
     box += nodes.paragraph("", " · ".join(f"{key} {text}" for key, text in machine(results)))
     return box
+
+
+def downloads(name: str, entry: dict[str, Any]) -> nodes.Node:
+    """Links to the notebook with and without its outputs, and to the run's numbers, for the screen."""
+    folder = "../" * entry["page"].count("/") + f"{DOWNLOADS}/{name}"
+    links = [nodes.reference("", text, refuri=folder + suffix) for suffix, text in OFFERED.items()]
+    words = [node for link in links for node in (nodes.Text(", "), link)][1:]
+    return nodes.paragraph("", "", nodes.Text("To take away: "), *words, classes=["benchbook-screen-only"])
 
 
 def machine(results: dict[str, Any]) -> list[tuple[str, str]]:
@@ -127,13 +143,51 @@ def provenance_lines(env: BuildEnvironment, node: nodes.Element) -> list[tuple[s
     if node["kind"] == "claims" and record["relation"]:
         lines.append(("decided by", f"{show(record['left'])} {record['relation']} {show(record['right'])}"))
     if record.get("n", 1) > 1:
-        lines.append(("seeds", f"{show(record)} over {record['n']}"))
+        lines.append(("seeds", f"{show(record)} over {record['n']}{interval(record)}"))
     lines.append(("each", samples(record)))
+    if node["kind"] == "values":
+        lines.append(("reference", referred(entry, node["name"], record)))
+        others = ((other["label"], other["values"].get(node["name"])) for other in entry["others"])
+        lines += [("other run", f"{show(found)} ({label})") for label, found in others if found]
     lines.append(("parameters", ", ".join(f"{k} = {plain(v)}" for k, v in entry["changed_parameters"].items())))
     environment = results["environment"]
     lines += [("device", environment.get("device", "")), ("machine", environment["machine"])]
     lines += [("took", duration(results["seconds"])), ("commit", environment.get("commit", ""))]
     return [(key, html.escape(text)) for key, text in lines if text]
+
+
+def interval(record: dict[str, Any]) -> str:
+    """The 95 % confidence interval of a mean over seeds."""
+    if not record.get("std"):
+        return ""
+    from scipy.special import stdtrit  # here, because a start of Sphinx needs it only with several seeds
+
+    half = stdtrit(record["n"] - 1, 0.5 + CONFIDENCE / 2) * record["std"] / record["n"] ** 0.5
+    low, high = (show_number(record["mean"] + sign * half) for sign in (-1, 1))
+    return f"; 95 % interval of the mean {low} … {high}"
+
+
+def referred(entry: dict[str, Any], name: str, record: dict[str, Any]) -> str:
+    """The reference result of a value: from which profile, machine and day, and whether this run is far from it."""
+    reference = entry["reference"]
+    known = reference.get("values", {}).get(name)
+    if known is None:
+        return ""
+    environment = reference["environment"]
+    where = ", ".join(filter(None, (environment.get("device"), environment["machine"], reference["date"])))
+    same = reference["parameters"] == entry["results"]["parameters"]
+    far = "; further from this run than the seeds' spread" if same and differs(record, known) else ""
+    return f"{show(known)} in the {reference['profile']} profile ({where}){far}"
+
+
+def differs(record: dict[str, Any], reference: dict[str, Any]) -> bool | None:
+    """Whether two results of the same parameters are further apart than the spreads of their seeds together.
+
+    None where a side has a single seed, and so no spread.
+    """
+    if not record.get("std") or not reference.get("std"):
+        return None
+    return bool(abs(record["mean"] - reference["mean"]) > record["std"] + reference["std"])
 
 
 def duration(seconds: float) -> str:

@@ -28,6 +28,8 @@ from sphinx.util.docutils import SphinxDirective, SphinxRole
 from benchbook.errors import nearest
 from benchbook.fingerprint import hash_text
 from benchbook.provenance import (
+    DOWNLOADS,
+    OFFERED,
     badge,
     chapter_link,
     experiment_on,
@@ -236,6 +238,29 @@ def add_static_files(app: Sphinx) -> None:
             shutil.copy(str(importlib.metadata.distribution(MATHJAX[0]).locate_file(MATHJAX[1])), target)
 
 
+def add_downloads(app: Sphinx, error: Exception | None) -> None:
+    """Puts what the foot of each chapter offers into the site: its notebook with and without outputs, its numbers."""
+    if app.builder.format != "html" or app.builder.name == "singlehtml" or error:
+        return
+    target = Path(app.outdir, DOWNLOADS)
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    for name, entry in state_of(app.env)["experiments"].items():
+        if entry["results"] and entry["page"] in app.env.found_docs:
+            notebook = json.loads(Path(app.srcdir, f"{entry['page']}.ipynb").read_text(encoding="utf-8"))
+            contents = {".ipynb": notebook, "-source.ipynb": without_outputs(notebook), ".json": entry["results"]}
+            for suffix in OFFERED:
+                text = json.dumps(contents[suffix], ensure_ascii=False, indent=1)
+                (target / f"{name}{suffix}").write_text(text + "\n", encoding="utf-8")
+
+
+def without_outputs(notebook: dict[str, Any]) -> dict[str, Any]:
+    """The notebook as its author keeps it."""
+    empty = {"outputs": [], "execution_count": None}
+    cells = [{**cell, **(empty if cell["cell_type"] == "code" else {})} for cell in notebook["cells"]]
+    return {**notebook, "cells": cells}
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Registers all this with Sphinx."""
 
@@ -256,4 +281,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("builder-inited", add_static_files)
     app.connect("env-get-outdated", outdated)
     app.connect("doctree-read", add_states)
+    app.connect("build-finished", add_downloads)
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}

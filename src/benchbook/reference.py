@@ -1,0 +1,72 @@
+"""Reference results: the numbers of runs that took long, kept in the repository as `reference/PROFILE/EXPERIMENT.json`.
+
+Numbers only, no pictures: values, claims, curves, and with them parameters, machine, versions, commit, date and the
+fingerprints of the data. The book shows them beside the reader's own run.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchbook.errors import BookError, nearest
+from benchbook.plan import Plan, Project
+from benchbook.state import State, read_results, read_status
+
+FOLDER = "reference"
+KEPT = ("experiment", "parameters", "changed_parameters", "values", "claims", "curves", "environment", "seconds")
+
+
+def freeze(project: Project, book: Plan, how: Mapping[Path, State], names: Iterable[str] = ()) -> list[Path]:
+    """Writes the results of the profile's successful runs, of these experiments or of all; returns the files.
+
+    Raises BookError for a name that the profile does not have, or whose run is not successful and current.
+    """
+    shown = book.shown()
+    for name in names:
+        if name not in shown:
+            raise BookError(f"the profile '{book.name}' has no experiment '{name}'{nearest(name, shown)}")
+        state = how[shown[name].folder]
+        if state.name != "ok":
+            raise BookError(f"{name} cannot be a reference: {state}")
+    chosen = list(names) or [name for name, run in shown.items() if how[run.folder].name == "ok"]
+    if not chosen:
+        raise BookError(
+            f"no run of the profile '{book.name}' is there: `benchbook build --profile {book.name}` makes them"
+        )
+    folder = project.root / FOLDER / book.name
+    folder.mkdir(parents=True, exist_ok=True)
+    return [_write(folder / f"{name}.json", _content(book, shown[name].folder)) for name in chosen]
+
+
+def _content(book: Plan, folder: Path) -> dict[str, Any]:
+    results, status = read_results(folder), read_status(folder) or {}
+    day = datetime.datetime.fromtimestamp(status["ended"], datetime.UTC).date().isoformat()
+    head = {"profile": book.title, "date": day, "fingerprint": results["fingerprint"]}
+    return head | {"data": status["ingredients"].get("data", {})} | {key: results[key] for key in KEPT}
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> Path:
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    part.replace(path)
+    return path
+
+
+def read_references(root: Path) -> dict[str, dict[str, Any]]:
+    """The reference results by experiment, of whatever profile, of several the newest.
+
+    Raises BookError where one cannot be read.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted((root / FOLDER).glob("*/*.json")):
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if found.get(path.stem, {}).get("date", "") <= content["date"] and content["values"] is not None:
+                found[path.stem] = content
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise BookError(f"{path} is no reference result ({error}): `benchbook freeze` writes them") from None
+    return found

@@ -1,0 +1,61 @@
+"""Numbers of long runs are kept, and shown beside the reader's own."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+def test_frozen_results_stand_beside_the_readers_own(book):
+    """They hold numbers, machine and date; where the same parameters give something else, the page says so."""
+    assert book.run("build", "--no-pdf").returncode == 0
+    done = book.run("freeze")
+    assert done.stdout.split() == ["reference/quick/double.json", "reference/quick/alone.json"]
+    path = book.root / "reference" / "quick" / "alone.json"
+    kept = json.loads(path.read_text())
+    assert kept["values"]["x"]["values"] == [1.0, 1.5, 2.0]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", kept["date"])
+    assert kept["environment"]["machine"]
+    assert book.run("build", "--no-pdf").returncode == 0
+    page = book.html("book/index")
+    assert "1.50 ± 0.50 in the Quick profile" in page
+    assert "further from this run" not in page
+    kept["values"]["x"] |= {"values": [5.0, 5.5, 6.0], "mean": 5.5}
+    path.write_text(json.dumps(kept))
+    assert book.run("build", "--no-pdf").returncode == 0
+    assert "5.50 ± 0.50 in the Quick profile" in book.html("book/index")
+    assert "further from this run than the seeds&#x27; spread" in book.html("book/index")
+    assert "95 % interval of the mean 0.258 … 2.74" in book.html("book/index")
+
+
+def test_only_good_runs_become_references(book):
+    """A stale or missing run, and a name that is nowhere, are told in one line; nothing is written."""
+    assert "no run of the profile 'quick' is there" in book.run("freeze").stderr
+    done = book.run("freeze", "duoble")
+    assert done.returncode == 2
+    assert "did you mean 'double'?" in done.stderr
+    assert "double cannot be a reference: not run" in book.run("freeze", "double").stderr
+    assert not (book.root / "reference").exists()
+
+
+def test_a_broken_reference_is_named(book):
+    """And not passed over."""
+    book.run("build", "--no-pdf")
+    book.write("reference/quick/double.json", "{")
+    done = book.run("build", "--no-pdf")
+    assert done.returncode == 2
+    assert "reference/quick/double.json is no reference result" in done.stderr
+
+
+def test_the_foot_of_a_chapter_offers_what_it_is_made_of(book):
+    """The notebook as run and alone, and the numbers; all three can be read."""
+    assert book.run("build", "--no-pdf").returncode == 0
+    links = re.findall(r'href="\.\./(_static/downloads/double[^"]*)"', book.html("experiments/double"))
+    assert len(links) == 3
+    contents = [json.loads((book.root / "_build" / "html" / link).read_text()) for link in links]
+    assert [any(cell.get("outputs") for cell in notebook["cells"]) for notebook in contents[:2]] == [True, False]
+    assert contents[2]["values"]["twice"]["value"] == 8
