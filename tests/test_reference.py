@@ -20,9 +20,12 @@ def test_frozen_results_stand_beside_the_readers_own(book):
     assert kept["values"]["x"]["values"] == [1.0, 1.5, 2.0]
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", kept["date"])
     assert kept["environment"]["machine"]
+    prose = (book.root / "book" / "index.md").read_text()
+    book.write("book/index.md", f"{prose}\n\nIt was {{reference}}`alone:x`, and {{reference}}`alone:y`.\n")
     assert book.run("build", "--no-pdf").returncode == 0
     page = book.html("book/index")
     assert "1.50 ± 0.50 in the Quick profile" in page
+    assert re.search(r"It was <span[^>]*>1.50 ± 0.50</span>, and <span[^>]*>—</span>", page)
     assert "further from this run" not in page
     kept["values"]["x"] |= {"values": [5.0, 5.5, 6.0], "mean": 5.5}
     path.write_text(json.dumps(kept))

@@ -2,6 +2,7 @@
 
 {value}`experiment:name`   a number with its unit; a click shows its provenance
 {claim}`experiment:name`   a sentence with its numbers, and whether it held in this run
+{reference}`experiment:name`   the same number in the reference results
 {claims}                   directive: a table of all claims
 {chapters}                 directive of `chapters_page`: a card for each chapter
 {runs}                     directive of `runs_page`: the runs of each experiment side by side
@@ -87,6 +88,24 @@ def claim_nodes(experiment: str, name: str, record: dict[str, Any]) -> list[node
     return [sentence]
 
 
+class ReferenceRole(SphinxRole):
+    """{reference}`experiment:name`: the same value in the reference results; a dash where they do not have it."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        experiment, _, name = self.text.rpartition(":")
+        known = state_of(self.env)["experiments"]
+        if experiment not in known:
+            error(self, f"reference '{self.text}': there is no experiment '{experiment}'{nearest(experiment, known)}")
+            return [], []
+        use(self.env, experiment)
+        reference = known[experiment]["reference"]
+        record = reference.get("values", {}).get(name)
+        if record is None:
+            return [nodes.inline("", NOT_YET, reftitle="not among the reference results")], []
+        where = f"{reference['profile']} profile, {reference['environment']['machine']}, {reference['date']}"
+        return [nodes.inline("", show(record), reftitle=where)], []
+
+
 class Claims(SphinxDirective):
     """A table of every claim of the book, those that do not hold first."""
 
@@ -114,7 +133,7 @@ def look_up(role: SphinxRole, kind: str) -> tuple[str, str, dict[str, Any]] | No
         experiment = role.env.temp_data.get(SPEAKER) or experiment_on(role.env, role.env.docname) or ""
     known = state_of(role.env)["experiments"]
     if experiment not in known:
-        _error(role, f"{kind[:-1]} '{role.text}': there is no experiment '{experiment}'{nearest(experiment, known)}")
+        error(role, f"{kind[:-1]} '{role.text}': there is no experiment '{experiment}'{nearest(experiment, known)}")
         return None
     use(role.env, experiment)
     entry = known[experiment]
@@ -122,7 +141,7 @@ def look_up(role: SphinxRole, kind: str) -> tuple[str, str, dict[str, Any]] | No
         return None
     records = entry["results"][kind]
     if name not in records:
-        _error(role, f"experiment '{experiment}' records no {kind[:-1]} '{name}'{nearest(name, records)}")
+        error(role, f"experiment '{experiment}' records no {kind[:-1]} '{name}'{nearest(name, records)}")
         return None
     return experiment, name, records[name]
 
@@ -137,7 +156,7 @@ def speaking_for(env: BuildEnvironment, experiment: str) -> Iterator[None]:
         del env.temp_data[SPEAKER]
 
 
-def _error(role: SphinxRole, text: str) -> None:
+def error(role: SphinxRole, text: str) -> None:
     logger.error(text, location=role.get_location())
 
 
@@ -256,7 +275,7 @@ def add_downloads(app: Sphinx, error: Exception | None) -> None:
 
 def without_outputs(notebook: dict[str, Any]) -> dict[str, Any]:
     """The notebook as its author keeps it."""
-    empty = {"outputs": [], "execution_count": None}
+    empty: dict[str, Any] = {"outputs": [], "execution_count": None}
     cells = [{**cell, **(empty if cell["cell_type"] == "code" else {})} for cell in notebook["cells"]]
     return {**notebook, "cells": cells}
 
@@ -272,6 +291,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_node(value, html=(visit_value, unreachable))
     app.add_role("value", ValueRole())
     app.add_role("claim", ClaimRole())
+    app.add_role("reference", ReferenceRole())
     app.add_directive("claims", Claims)
     app.add_css_file("benchbook.css")
     app.setup_extension("benchbook.runs_page")
