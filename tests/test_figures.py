@@ -14,7 +14,8 @@ from matplotlib.patches import FancyArrowPatch, Rectangle
 from matplotlib.text import Text
 
 from convnets import figures
-from convnets.models import RegressionCNN, ResidualColouriser, layer_table
+from convnets.describe import layer_table
+from convnets.models import RegressionCNN, ResidualColouriser
 
 RNG = np.random.default_rng(0)
 LINES = {"repeat the grey": 0.0053, "look up the grey": 0.0039}

@@ -17,7 +17,17 @@ SOURCES = Path(__file__).parents[1] / "src"
 FLOORS = {
     "convnets": {
         1: {
-            *("colour", "figures", "image_processing", "layers", "metrics", "photographs", "polylines", "scenes"),
+            *(
+                "colour",
+                "describe",
+                "figures",
+                "image_processing",
+                "layers",
+                "metrics",
+                "photographs",
+                "polylines",
+                "scenes",
+            ),
             *("scrubber", "stationary", "super_resolution", "theory", "tiling"),
         },
         2: {"data", "models", "approximation", "widgets"},

@@ -1,4 +1,4 @@
-"""The networks: shapes, weights counted by hand, stored weights, and the table of layers."""
+"""The networks: shapes, weights counted by hand, and stored weights."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from convnets import colour, data
+from convnets.describe import layer_table
 from convnets.models import (
     CNN,
     ConvTransposeNet,
@@ -21,9 +22,7 @@ from convnets.models import (
     UNet,
     UNet2018,
     crossed,
-    layer_table,
     load_weights,
-    markdown_table,
 )
 from convnets.training import evaluate
 
@@ -175,6 +174,38 @@ def test_the_residual_colouriser_keeps_the_grey():
     torch.testing.assert_close(model(grey).mean(1, keepdim=True), grey)
 
 
+def shipped_names(filters, inputs_of):
+    """The 2018 files' names and shapes, typed from the shipped `cnn_k3_f32` and briefs' code, not read off a model."""
+    shapes = {}
+    outputs = {"downconv1": filters, "downconv2": 2 * filters, "rfconv": 2 * filters, "upconv1": filters, "upconv2": 24}
+    for block, width in outputs.items():
+        norm = 1 if block == "rfconv" else 2  # pooling or upsampling stands between
+        shapes |= {f"{block}.0.weight": (width, inputs_of[block], 3, 3), f"{block}.0.bias": (width,)}
+        shapes |= {f"{block}.{norm}.{name}": (width,) for name in ("weight", "bias", "running_mean", "running_var")}
+    return shapes | {"finalconv.weight": (24, inputs_of["finalconv"], 3, 3), "finalconv.bias": (24,)}
+
+
+@pytest.mark.parametrize("build", [UNet2018, DilatedUNet])
+def test_weights_under_the_shipped_names_load_into_the_unets_of_2018(build, tmp_path):
+    """`downconv1.0.weight` … `finalconv.bias`: a file under PyTorch's names for the 2018 code fits as it stands."""
+    inputs_of = {"downconv1": 1, "downconv2": 8, "rfconv": 16, "upconv1": 32, "upconv2": 16, "finalconv": 25}
+    stored = {name: torch.rand(shape) for name, shape in shipped_names(8, inputs_of).items()}
+    torch.save(stored, tmp_path / "unet_k3_f8.pkl", _use_new_zipfile_serialization=False)
+    model = build(num_filters=8)
+    load_weights(model, tmp_path / "unet_k3_f8.pkl")
+    assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in stored.items())
+
+
+def test_the_typed_names_are_those_of_the_shipped_file(data_root):
+    """So what the UNets are held against is what the assignment really stores."""
+    path = data_root / "assignment" / "cnn_k3_f32.npz"
+    if not path.exists():
+        pytest.skip(f"no {path}")
+    inputs_of = {"downconv1": 1, "downconv2": 32, "rfconv": 64, "upconv1": 64, "upconv2": 32, "finalconv": 24}
+    with np.load(path) as stored:
+        assert {name: stored[name].shape for name in stored.files} == shipped_names(32, inputs_of)
+
+
 def save_npz(path, state):
     np.savez(path, **{name: tensor.numpy() for name, tensor in state.items()})
 
@@ -239,39 +270,3 @@ def test_weights_that_do_not_fit_are_named(tmp_path):
     assert torch.equal(model.downconv1[0].weight, before)
     with pytest.raises(ValueError, match="no file of weights"):
         load_weights(model, tmp_path / "w.onnx")
-
-
-def test_the_table_says_what_ran():
-    """One row for each layer that ran, with its shape; the weights of all rows are the network's."""
-    model = RegressionCNN(kernel_size=5, num_filters=4).train()
-    rows = layer_table(model, (1, 16, 20))
-    assert [row.name for row in rows][:4] == ["input", "downconv1.0", "downconv1.1", "downconv1.2"]
-    first = rows[1]
-    assert (first.kind, first.kernel, first.filters, first.weights) == ("Conv2d", (5, 5), 4, 104)
-    assert rows[0].output_shape == (1, 16, 20)
-    assert rows[2].output_shape == (4, 8, 10)
-    assert rows[-1].output_shape == (3, 16, 20)
-    assert sum(row.weights for row in rows) == sum(parameter.numel() for parameter in model.parameters())
-    assert [row.inputs for row in rows] == [(), *[(row.name,) for row in rows[:-1]]]
-
-
-def test_the_table_sees_skip_connections_and_leaves_no_trace():
-    """A join names both layers that it reads; a layer used twice has two rows; hooks, mode and statistics stay."""
-    model = ResidualColouriser(grey_table(), num_filters=4).train()
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    rows = {row.name: row for row in layer_table(model, (1, 32, 32))}
-    assert rows["join"].inputs == ("enlarge", "downconv2.2")
-    assert rows["join:2"].inputs == ("enlarge:2", "downconv1.2")
-    assert rows["join:2"].output_shape == (12, 32, 32)
-    assert model.training
-    assert not any(module._forward_hooks for module in model.modules())
-    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
-
-
-def test_the_markdown_table_has_a_line_for_each_row_and_the_total():
-    """Header, rule, rows and the sum of the weights."""
-    rows = layer_table(RegressionCNN(num_filters=4), (1, 16, 16))
-    lines = markdown_table(rows).splitlines()
-    assert len(lines) == len(rows) + 3
-    assert lines[3] == "| downconv1.0 | Conv2d | 3×3 | 4 | 4×16×16 | 40 |"
-    assert str(sum(row.weights for row in rows)) in lines[-1]

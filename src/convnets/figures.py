@@ -38,7 +38,7 @@ Box = tuple[float, float, float]  # left, width, height
 
 
 class Layer(Protocol):
-    """What `architecture` reads of a row of `models.layer_table`."""
+    """What `architecture` reads of a row of `describe.layer_table`."""
 
     name: str
     kind: str
@@ -198,8 +198,8 @@ def architecture(layers: Sequence[Layer]) -> Figure:
     """A network as boxes from left to right, named by block; arcs are connections that skip layers.
 
     A box is as high as its pictures and as wide as its channels, on logarithmic scales; above it stands the number of
-    channels, below it the height of the pictures, inside the filter's size. `layers` are rows of `models.layer_table`.
-    Batch norm and ReLU change no shape and are left out.
+    channels, below it the height of the pictures, inside the filter's size. Batch norm and ReLU change no shape and are
+    left out. `layers` are rows of `describe.layer_table`.
     """
     shown = [layer for layer in layers if layer.kind not in ("BatchNorm2d", "ReLU", "Dropout2d", "Identity")]
     boxes, blocks = _places(shown)
