@@ -20,7 +20,7 @@ FLOORS = {
             *("colour", "figures", "image_processing", "layers", "metrics", "photographs", "polylines", "scenes"),
             *("scrubber", "stationary", "super_resolution", "theory", "tiling"),
         },
-        2: {"data", "models", "approximation", "widgets"},
+        2: {"data", "models", "activations", "approximation", "widgets"},
         3: {"training", "segmentation"},
         4: {"parallel"},
     },

@@ -55,7 +55,7 @@ def record(model: nn.Module, inputs: Tensor, names: Sequence[str], batch_size: i
 
 def sparsity(maps: Tensor) -> Tensor:
     """The share of activations that are exactly 0, as ReLU makes them: [N]."""
-    return (maps == 0).double().mean((1, 2, 3))
+    return (maps == 0).sum((1, 2, 3)) / maps[0].numel()
 
 
 def frequency(maps: Tensor) -> Tensor:
@@ -65,12 +65,10 @@ def frequency(maps: Tensor) -> Tensor:
     each with its square as weight; those of k = 0 are left out. A wave of m cycles along an axis has m. NaN for a
     picture whose maps are all constant.
     """
-    rows, columns = (_cosines(size) for size in maps.shape[-2:])
-    maps = maps.double() - maps.double().mean((2, 3), keepdim=True)
-    energy = (rows @ maps @ columns.T).square().sum(1)
+    rows, columns = (_cosines(size).to(maps.dtype) for size in maps.shape[-2:])
+    energy = (rows @ (maps - maps.mean((2, 3), keepdim=True)) @ columns.T).square().sum(1).double()
     down, right = (torch.arange(size, dtype=torch.float64) / 2 for size in maps.shape[-2:])
-    cycles = torch.hypot(down[:, None], right)
-    return (energy * cycles).sum((1, 2)) / energy.sum((1, 2))
+    return (energy * torch.hypot(down[:, None], right)).sum((1, 2)) / energy.sum((1, 2))
 
 
 def _cosines(size: int) -> Tensor:
@@ -86,10 +84,10 @@ def similarity(maps: Tensor, pictures: Tensor) -> Tensor:
 
     `pictures` are float [N, 1, ...], averaged to the maps' size; the correlation is Pearson's, over the pixels.
     """
-    seen = F.adaptive_avg_pool2d(pictures.double(), (maps.shape[-2], maps.shape[-1])).flatten(2)
-    seen, given = (x - x.mean(2, keepdim=True) for x in (seen, maps.double().flatten(2)))
-    products = (seen * given).sum(2)
-    return products.abs() / (seen.square().sum(2) * given.square().sum(2)).sqrt()
+    seen = F.adaptive_avg_pool2d(pictures, (maps.shape[-2], maps.shape[-1])).flatten(2)
+    seen, given = (x - x.mean(2, keepdim=True) for x in (seen, maps.flatten(2)))
+    lengths = [torch.linalg.vector_norm(x, dim=2) for x in (seen, given)]
+    return (seen * given).sum(2).abs() / (lengths[0] * lengths[1])
 
 
 def readout(maps: Tensor, targets: Tensor, groups: int = 10) -> Tensor:
@@ -99,18 +97,22 @@ def readout(maps: Tensor, targets: Tensor, groups: int = 10) -> Tensor:
     squares, fitted on the first half of the pictures and judged on the second (the linear probe of Alain & Bengio
     2016). At most 1, and below 0 where the mean of the first half would have been nearer.
     """
-    blocks = F.pixel_unshuffle(targets.double(), targets.shape[-1] // maps.shape[-1])
     half = len(maps) // 2
-    fitted, judged = (
-        [x[part].double().permute(0, 2, 3, 1) for x in (maps, blocks)] for part in (slice(half), slice(half, None))
-    )
-    means = [x.mean((0, 1, 2)) for x in fitted]
-    known, wanted = ((x - mean).flatten(0, 2) for x, mean in zip(fitted, means, strict=True))
-    weights = torch.linalg.pinv(known.T @ known, rtol=1e-10, hermitian=True) @ known.T @ wanted
-    known, wanted = (x - mean for x, mean in zip(judged, means, strict=True))
-    left, all_of_it = ((known @ weights - wanted).square().sum((1, 2, 3)), wanted.square().sum((1, 2, 3)))
-    parts = zip(left.tensor_split(groups), all_of_it.tensor_split(groups), strict=True)
-    return torch.stack([1 - error.sum() / total.sum() for error, total in parts])
+    known, wanted = _at_each_place(maps[:half], targets[:half])
+    means = [x.mean((0, 1)) for x in (known, wanted)]
+    known, wanted = (x - mean for x, mean in zip((known, wanted), means, strict=True))
+    gram = torch.einsum("npc,npd->cd", known, known)
+    weights = torch.linalg.pinv(gram, rtol=1e-10, hermitian=True) @ torch.einsum("npc,npd->cd", known, wanted)
+    known, wanted = (x - mean for x, mean in zip(_at_each_place(maps[half:], targets[half:]), means, strict=True))
+    errors, sizes = (x.square().sum((1, 2)).tensor_split(groups) for x in (known @ weights - wanted, wanted))
+    return torch.stack([1 - error.sum() / size.sum() for error, size in zip(errors, sizes, strict=True)])
+
+
+def _at_each_place(maps: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """The channels at each place, [N, HW, C], and the targets that it stands for, [N, HW, K s^2], in float64."""
+    blocks = F.pixel_unshuffle(targets, targets.shape[-1] // maps.shape[-1])
+    known, wanted = (x.double().flatten(2).transpose(1, 2) for x in (maps, blocks))
+    return known, wanted
 
 
 def channel_grid(layers: Mapping[str, ArrayLike], columns: int = 8) -> Figure:
