@@ -86,8 +86,8 @@ def similarity(maps: Tensor, pictures: Tensor) -> Tensor:
     """
     seen = F.adaptive_avg_pool2d(pictures, (maps.shape[-2], maps.shape[-1])).flatten(2)
     seen, given = (x - x.mean(2, keepdim=True) for x in (seen, maps.flatten(2)))
-    lengths = [torch.linalg.vector_norm(x, dim=2) for x in (seen, given)]
-    return (seen * given).sum(2).abs() / (lengths[0] * lengths[1])
+    correlation: Tensor = (seen * given).sum(2) / (seen.square().sum(2) * given.square().sum(2)).sqrt()
+    return correlation.abs()
 
 
 def readout(maps: Tensor, targets: Tensor, groups: int = 10) -> Tensor:
