@@ -30,7 +30,7 @@ FLOORS = {
             ),
             *("scrubber", "stationary", "super_resolution", "theory", "tiling"),
         },
-        2: {"data", "models", "approximation", "widgets"},
+        2: {"data", "models", "activations", "approximation", "widgets"},
         3: {"training", "segmentation"},
         4: {"parallel"},
     },

@@ -61,9 +61,8 @@ def rows_read(model: nn.Module, num_in_channels: int = 1, size: int = 96) -> Ten
     probe = copy.deepcopy(model).cpu().double().eval()  # in float64, because fast algorithms mix neighbouring outputs
     images = torch.zeros(size, num_in_channels, size, 4 * GRID, dtype=torch.float64)
     images[torch.arange(size), :, torch.arange(size)] = torch.nan
-    with torch.inference_mode():
-        outputs: Tensor = probe(images)
-    return outputs.isnan().any(3).any(1).T
+    with torch.inference_mode():  # a few at a time, to spare memory
+        return torch.cat([probe(part).isnan().any(3).any(1) for part in images.split(16)]).T
 
 
 def overlap_needed(model: nn.Module, num_in_channels: int = 1, size: int = 96) -> int:
@@ -106,20 +105,3 @@ def batch_norm_shift(model: nn.Module, inputs: Tensor) -> dict[str, float]:
         for hook in hooks:
             hook.remove()
     return found
-
-
-def recalibrated(model: nn.Module, inputs: Tensor, batch_size: int = 4) -> nn.Module:
-    """A copy of `model` whose batch norms remember the statistics of these inputs instead (Li et al. 2016).
-
-    Every weight stays. Means and variances are averages over batches, whose earlier layers normalise by themselves too.
-    """
-    changed = copy.deepcopy(model).eval()
-    for layer in changed.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            layer.reset_running_stats()
-            layer.momentum = None  # an average over all batches, not one that forgets
-            layer.train()
-    with torch.inference_mode():
-        for batch in inputs.split(batch_size):
-            changed(batch)
-    return changed.eval()
