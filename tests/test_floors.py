@@ -19,10 +19,11 @@ FLOORS = {
         1: {
             *("colour", "figures", "image_processing", "layers", "metrics", "photographs", "polylines", "scenes"),
             *("scrubber", "stationary", "super_resolution", "theory", "tiling"),
+            *("colourings", "optimisers"),
         },
-        2: {"data", "models", "approximation", "widgets"},
+        2: {"data", "models", "approximation", "table_net", "widgets"},
         3: {"training", "segmentation"},
-        4: {"parallel"},
+        4: {"parallel", "variations"},
     },
     "benchbook": {
         0: {"errors"},
