@@ -17,22 +17,12 @@ SOURCES = Path(__file__).parents[1] / "src"
 FLOORS = {
     "convnets": {
         1: {
-            *(
-                "colour",
-                "describe",
-                "figures",
-                "image_processing",
-                "layers",
-                "metrics",
-                "photographs",
-                "polylines",
-                "scenes",
-            ),
-            *("scrubber", "stationary", "super_resolution", "theory", "tiling"),
+            *("colour", "colourings", "describe", "figures", "image_processing", "layers", "metrics", "optimisers"),
+            *("photographs", "polylines", "scenes", "scrubber", "stationary", "super_resolution", "theory", "tiling"),
         },
-        2: {"data", "models", "activations", "approximation", "widgets"},
+        2: {"activations", "approximation", "data", "models", "table_net", "widgets"},
         3: {"training", "segmentation"},
-        4: {"parallel"},
+        4: {"parallel", "variations"},
     },
     "benchbook": {
         0: {"errors"},

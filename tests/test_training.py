@@ -143,6 +143,31 @@ def test_flip_mirrors_inputs_and_targets_alike():
     assert torch.equal(flipped[~mirrored], inputs[~mirrored])
 
 
+def test_averaging_leaves_the_exponential_average_of_weights_and_statistics():
+    """Held against the recursion over the weights after every step; they themselves are those without averaging."""
+    seen, step = [], torch.optim.Adam.step
+
+    class Watched(torch.optim.Adam):
+        def __init__(self, model: nn.Module, rate: float) -> None:
+            super().__init__(model.parameters(), rate)
+            self.model = model
+
+        def step(self) -> None:  # type: ignore[override]
+            step(self)
+            seen.append({name: tensor.clone() for name, tensor in self.model.state_dict().items()})
+
+    plain = train(**PLAIN, optimiser=Watched, epochs=2)
+    steps, seen = seen, []
+    history = train(**PLAIN, optimiser=Watched, epochs=2, averaging=0.7)
+    assert history.training_loss == plain.training_loss
+    assert history.validation_loss != plain.validation_loss
+    for name, average in steps[0].items():
+        if average.is_floating_point():
+            for state in steps[1:]:
+                average = 0.7 * average + 0.3 * state[name]
+            torch.testing.assert_close(history.last_state[name], average, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("schedule", ["cosine", "one_cycle"])
 def test_schedules_stay_in_range_and_end_low(schedule):
     """Between nothing and the full rate, with the full rate reached and less than 1 % left at the last step."""
