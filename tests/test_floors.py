@@ -17,8 +17,8 @@ SOURCES = Path(__file__).parents[1] / "src"
 FLOORS = {
     "convnets": {
         1: {
-            *("colour", "figures", "image_processing", "layers", "metrics", "photographs", "polylines", "scenes"),
-            *("scrubber", "stationary", "super_resolution", "theory", "tiling"),
+            *("augmentations", "colour", "figures", "image_processing", "layers", "metrics", "perception"),
+            *("photographs", "polylines", "scenes", "scrubber", "stationary", "super_resolution", "theory", "tiling"),
         },
         2: {"data", "models", "approximation", "widgets"},
         3: {"training", "segmentation"},
