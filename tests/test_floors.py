@@ -17,8 +17,9 @@ SOURCES = Path(__file__).parents[1] / "src"
 FLOORS = {
     "convnets": {
         1: {
-            *("colour", "colourings", "describe", "figures", "image_processing", "layers", "metrics", "optimisers"),
-            *("photographs", "polylines", "scenes", "scrubber", "stationary", "super_resolution", "theory", "tiling"),
+            *("augmentations", "colour", "colourings", "describe", "figures", "image_processing", "layers", "metrics"),
+            *("optimisers", "perception", "photographs", "polylines", "scenes", "scrubber", "stationary"),
+            *("super_resolution", "theory", "tiling"),
         },
         2: {"activations", "approximation", "data", "models", "table_net", "widgets"},
         3: {"training", "segmentation"},
