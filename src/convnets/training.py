@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from convnets.optimisers import Optimiser, adam
+
 Loss = Callable[[Tensor, Tensor], Tensor]
 Augmentation = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 
@@ -110,6 +112,7 @@ def fit(
     batch_size: int = 100,
     learning_rate: float = 1e-3,
     schedule: str = "constant",
+    optimiser: Callable[[nn.Module, float], Optimiser] = adam,
     augment: Augmentation | None = None,
     renew: int = 0,
     seed: int = 0,
@@ -117,7 +120,7 @@ def fit(
     device: torch.device | None = None,
     precision: torch.dtype | None = None,
 ) -> History:
-    """Train `model` in place with Adam (Kingma & Ba 2015) and return the history.
+    """Train `model` in place, with Adam (Kingma & Ba 2015) or another of `convnets.optimisers`; return the history.
 
     `inputs` and `targets` hold one sample for each index of their first axis, and are read as `as_network` says.
     `loss(outputs, targets)` gets float32 outputs and returns their mean loss. `augment(inputs, targets, generator)`
@@ -133,7 +136,8 @@ def fit(
     inputs, targets = inputs.to(device), targets.to(device)
     validation = validation[0].to(device), validation[1].to(device)
     generator = torch.Generator(device).manual_seed(seed)
-    optimiser = torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
+    steps = optimiser(model, learning_rate)
+    rates = [group["lr"] for group in steps.param_groups]
     history = History(device=device.type, precision=str(precision).removeprefix("torch."))
     for epoch in range(1, epochs + 1):
         start = time.perf_counter()
@@ -142,20 +146,22 @@ def fit(
         model.train()
         for step, index in enumerate(batches):
             progress = (epoch - 1 + step / len(batches)) / epochs
-            rate = optimiser.param_groups[0]["lr"] = learning_rate * rate_factor(schedule, progress)
+            factor = rate_factor(schedule, progress)
+            for group, rate in zip(steps.param_groups, rates, strict=True):
+                group["lr"] = rate * factor
             batch, truth = as_network(inputs[index]), as_network(targets[index])
             if augment:
                 batch, truth = augment(batch, truth, generator)
             error = loss(_forward(model, batch, precision), truth)
-            optimiser.zero_grad()
+            steps.zero_grad()
             error.backward()
-            optimiser.step()
+            steps.step()
             total += error.detach() * len(index)
         training_loss = _finite(total.item() / len(inputs), epoch, learning_rate)
         if renew:
             renew_statistics(model, inputs[torch.cat(batches)[:renew]], batch_size, precision)
         score = evaluate(model, *validation, loss, device=device, precision=precision)
-        _record(history, model, training_loss, score, rate, time.perf_counter() - start)
+        _record(history, model, training_loss, score, learning_rate * factor, time.perf_counter() - start)
         if on_epoch:
             on_epoch(epoch, epochs, training_loss=training_loss, validation_loss=score.loss)
     return history
