@@ -17,10 +17,11 @@ SOURCES = Path(__file__).parents[1] / "src"
 FLOORS = {
     "convnets": {
         1: {
-            *("colour", "figures", "image_processing", "layers", "metrics", "photographs", "polylines", "scenes"),
+            *("calibration", "colour", "figures", "image_processing", "layers", "metrics", "optimisers", "photographs"),
+            *("polylines", "scenes"),
             *("scrubber", "stationary", "super_resolution", "theory", "tiling"),
         },
-        2: {"data", "models", "approximation", "widgets"},
+        2: {"augmentations", "classifiers", "data", "models", "approximation", "widgets"},
         3: {"training", "segmentation"},
         4: {"parallel"},
     },

@@ -123,8 +123,26 @@ def whitening_filters(images: Tensor, kernel_size: int = 2, epsilon: float = 5e-
     return filters.view(-1, 3, kernel_size, kernel_size).float(), bias.float()
 
 
+class ShuffledPixels(nn.Module):
+    """A classifier that sees the pixels of every picture [N, C, H, W] in one and the same order, drawn from `seed`.
+
+    What is known stays the same, and what is next to what is gone.
+    """
+
+    def __init__(self, model: nn.Module, seed: int = 0) -> None:
+        super().__init__()
+        self.model, self.seed = model, seed
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """The classifier's outputs."""
+        places = pictures.shape[2] * pictures.shape[3]
+        order = torch.randperm(places, generator=torch.Generator().manual_seed(self.seed)).to(pictures.device)
+        outputs: Tensor = self.model(pictures.flatten(2)[:, :, order].view(pictures.shape))
+        return outputs
+
+
 class FlipAverage(nn.Module):
-    """A classifier that judges each picture and its mirror image: the log of the mean of both probabilities."""
+    """A classifier that judges a picture and its mirror image: the log of the mean of both probabilities."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
