@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -139,6 +139,11 @@ class ShuffledPixels(nn.Module):
         order = torch.randperm(places, generator=torch.Generator().manual_seed(self.seed)).to(pictures.device)
         outputs: Tensor = self.model(pictures.flatten(2)[:, :, order].view(pictures.shape))
         return outputs
+
+
+def shuffled(build: Callable[[], nn.Module]) -> nn.Module:
+    """The network that `build` makes, on shuffled pixels."""
+    return ShuffledPixels(build())
 
 
 class FlipAverage(nn.Module):
