@@ -21,8 +21,8 @@ FLOORS = {
             *("polylines", "scenes"),
             *("scrubber", "stationary", "super_resolution", "theory", "tiling"),
         },
-        2: {"augmentations", "classifiers", "data", "models", "approximation", "widgets"},
-        3: {"training", "segmentation"},
+        2: {"activations", "approximation", "augmentations", "classifiers", "data", "models", "widgets"},
+        3: {"training", "segmentation", "preferences"},
         4: {"parallel"},
     },
     "benchbook": {
