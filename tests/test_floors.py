@@ -17,13 +17,16 @@ SOURCES = Path(__file__).parents[1] / "src"
 FLOORS = {
     "convnets": {
         1: {
-            *("augmentations", "colour", "colourings", "describe", "figures", "image_processing", "layers", "metrics"),
+            *("calibration", "colour", "colourings", "describe", "figures", "image_processing", "layers", "metrics"),
             *("optimisers", "perception", "photographs", "polylines", "scenes", "scrubber", "stationary"),
             *("super_resolution", "theory", "tiling"),
         },
-        2: {"activations", "approximation", "data", "models", "table_net", "widgets"},
-        3: {"training", "segmentation"},
-        4: {"parallel", "variations"},
+        2: {
+            *("activations", "approximation", "augmentations", "classifiers", "data", "models", "table_net"),
+            *("widgets",),
+        },
+        3: {"training", "segmentation", "preferences"},
+        4: {"parallel"},
     },
     "benchbook": {
         0: {"errors"},

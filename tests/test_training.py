@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from convnets import training
+from convnets import augmentations, training
 from convnets.models import RegressionCNN
 
 CPU = torch.device("cpu")
@@ -73,7 +73,7 @@ def test_fit_takes_the_steps_of_a_plain_loop():
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_the_same_seed_gives_the_same_history(precision):
     """Bit for bit, in losses and weights; another seed gives another."""
-    settings = {"precision": precision, "augment": training.flip, "schedule": "cosine"}
+    settings = {"precision": precision, "augment": augmentations.mirror, "schedule": "cosine"}
     first, again, other = train(**settings), train(**settings), train(seed=1, **settings)
     assert first.training_loss == again.training_loss
     assert first.validation_loss == again.validation_loss
@@ -129,18 +129,6 @@ def test_predict_is_the_networks_output_in_eval_mode():
     torch.testing.assert_close(outputs, model(inputs).detach())
     assert outputs.dtype == torch.float32
     assert not outputs.requires_grad
-
-
-def test_flip_mirrors_inputs_and_targets_alike():
-    """About half of the samples are mirrored, and each input together with its target."""
-    inputs = torch.arange(4.0).expand(1000, 1, 2, 4)
-    targets = torch.arange(4).expand(1000, 2, 4)
-    flipped, labels = training.flip(inputs, targets, torch.Generator().manual_seed(0))
-    assert torch.equal(flipped[:, 0].long(), labels)
-    mirrored = flipped[:, 0, 0, 0] == 3
-    assert 400 < mirrored.sum() < 600
-    assert torch.equal(flipped[mirrored], inputs[mirrored].flip(-1))
-    assert torch.equal(flipped[~mirrored], inputs[~mirrored])
 
 
 def test_averaging_leaves_the_exponential_average_of_weights_and_statistics():

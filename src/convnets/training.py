@@ -77,16 +77,6 @@ def as_network(tensor: Tensor) -> Tensor:
     return tensor.permute(0, 3, 1, 2) / 256 if tensor.ndim == 4 else tensor.long()
 
 
-def flip(inputs: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Inputs and targets with half of the samples mirrored left to right: an augmentation for `fit`."""
-    mirrored = torch.rand(len(inputs), generator=generator, device=inputs.device) < 0.5
-
-    def mirror(batch: Tensor) -> Tensor:
-        return torch.where(mirrored.view(-1, *[1] * (batch.ndim - 1)), batch.flip(-1), batch)
-
-    return mirror(inputs), mirror(targets)
-
-
 def rate_factor(schedule: str, progress: float) -> float:
     """The share of the learning rate to use once `progress`, in [0, 1), of all steps are done.
 
