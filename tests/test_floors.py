@@ -17,12 +17,12 @@ SOURCES = Path(__file__).parents[1] / "src"
 FLOORS = {
     "convnets": {
         1: {
-            *("colour", "figures", "image_processing", "layers", "metrics", "photographs", "polylines", "scenes"),
-            *("scrubber", "stationary", "super_resolution", "theory", "tiling"),
+            *("archives", "colour", "figures", "image_processing", "layers", "metrics", "photographs", "polylines"),
+            *("scenes", "scrubber", "stationary", "super_resolution", "theory", "tiling"),
         },
         2: {"data", "models", "approximation", "widgets"},
-        3: {"training", "segmentation"},
-        4: {"parallel"},
+        3: {"training", "flowers"},
+        4: {"parallel", "segmentation"},
     },
     "benchbook": {
         0: {"errors"},
