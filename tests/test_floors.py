@@ -20,7 +20,7 @@ FLOORS = {
             *("archives", "colour", "figures", "image_processing", "layers", "metrics", "photographs", "polylines"),
             *("scenes", "scrubber", "stationary", "super_resolution", "theory", "tiling"),
         },
-        2: {"data", "models", "approximation", "widgets"},
+        2: {"data", "models", "approximation", "collages", "deeplab", "widgets"},
         3: {"training", "flowers"},
         4: {"parallel", "segmentation"},
     },

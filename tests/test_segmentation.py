@@ -1,4 +1,4 @@
-"""Fine-tuning DeepLabV3 from its end: what is frozen, what is cached, what is lost and scored, and where weights lie."""
+"""Fine-tuning DeepLabV3 from its end: what is frozen, cached, lost and scored, and where weights lie."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 from torchvision import models as zoo
 
-from convnets import segmentation, training
+from convnets import deeplab, segmentation, training
 
 CPU = torch.device("cpu")
 
@@ -22,9 +22,9 @@ CPU = torch.device("cpu")
 def model():
     """DeepLabV3 with a narrow backbone, its batch norm's statistics those of some pictures, ready for two classes."""
     torch.manual_seed(0)
-    made = segmentation.deeplabv3("small", 5, num_filters=4)
-    training.renew_statistics(segmentation.whole(made, 16), pictures(20), precision=torch.float32)
-    segmentation.replace_last_layer(made, 2)
+    made = deeplab.deeplabv3("small", 5, num_filters=4)
+    training.renew_statistics(deeplab.whole(made, 16), pictures(20), precision=torch.float32)
+    deeplab.replace_last_layer(made, 2)
     return made
 
 
@@ -39,13 +39,13 @@ def masks(number: int, size: int = 16) -> torch.Tensor:
 # ---- Networks and weights. ----
 
 
-@pytest.mark.parametrize("backbone", segmentation.BACKBONES)
+@pytest.mark.parametrize("backbone", deeplab.BACKBONES)
 def test_only_the_last_layer_learns(backbone):
     """As brief C asks: of torchvision's own network `classifier.4` has two outputs, and nothing else has gradients."""
-    made = segmentation.deeplabv3(backbone)
+    made = deeplab.deeplabv3(backbone)
     assert isinstance(made, zoo.segmentation.DeepLabV3)
     assert made.classifier[4].out_channels == 21
-    segmentation.replace_last_layer(made)
+    deeplab.replace_last_layer(made)
     learning = {name: tuple(p.shape) for name, p in made.named_parameters() if p.requires_grad}
     assert learning == {"classifier.4.weight": (2, 256, 1, 1), "classifier.4.bias": (2,)}
 
@@ -55,12 +55,12 @@ def test_only_the_last_layer_learns(backbone):
 def test_trunk_and_head_are_the_network(backbone, released):
     """One after the other they give torchvision's own forward pass of normalised pictures, in evaluation mode."""
     torch.manual_seed(0)
-    made = segmentation.deeplabv3(backbone, 2).eval()
+    made = deeplab.deeplabv3(backbone, 2).eval()
     images = training.as_network(pictures(2, 32))
     normalised = zoo.segmentation.DeepLabV3_ResNet101_Weights.DEFAULT.transforms(resize_size=None)(images * 256 / 255)
     with torch.no_grad():
         expected = made(normalised)["out"]
-    trunk, head = segmentation.split(made, 32, released)
+    trunk, head = deeplab.split(made, 32, released)
     torch.testing.assert_close(head.train()(trunk.train()(images)), expected, rtol=1e-4, atol=1e-5)
     learning = sum(p.numel() for p in made.parameters() if p.requires_grad)
     assert learning == sum(p.numel() for p in head.parameters())
@@ -69,21 +69,21 @@ def test_trunk_and_head_are_the_network(backbone, released):
 
 def test_layers_are_counted_from_the_end(model):
     """All of them can be released; none, or more than there are, cannot."""
-    number = len(segmentation.layers(model))
+    number = len(deeplab.layers(model))
     assert number == 8  # five of the backbone, pooling at several rates, and two
-    _, head = segmentation.split(model, 16, number)
+    _, head = deeplab.split(model, 16, number)
     assert sum(p.numel() for p in head.parameters()) == sum(p.numel() for p in model.parameters())
     for released in (0, number + 1):
         with pytest.raises(ValueError, match=f"released is {released}"):
-            segmentation.split(model, 16, released)
+            deeplab.split(model, 16, released)
 
 
 def test_an_unknown_backbone_is_named():
     """With those that there are."""
     with pytest.raises(ValueError, match=r"'resnet18'.*resnet101"):
-        segmentation.deeplabv3("resnet18")
+        deeplab.deeplabv3("resnet18")
     with pytest.raises(ValueError, match=r"no COCO weights for 'small'"):
-        segmentation.load_coco("small")
+        deeplab.load_coco("small")
 
 
 def publish(folder: Path, monkeypatch, state: dict[str, torch.Tensor]) -> Path:
@@ -92,7 +92,7 @@ def publish(folder: Path, monkeypatch, state: dict[str, torch.Tensor]) -> Path:
     torch.save(state, folder / "weights.pth")
     digest = hashlib.sha256((folder / "weights.pth").read_bytes()).hexdigest()[:8]
     path = (folder / "weights.pth").rename(folder / f"deeplabv3_coco-{digest}.pth")
-    monkeypatch.setattr(segmentation, "coco_url", lambda _: path.as_uri())
+    monkeypatch.setattr(deeplab, "coco_url", lambda _: path.as_uri())
     monkeypatch.setenv("TORCH_HOME", str(folder.parent / "home"))
     return path
 
@@ -104,15 +104,15 @@ def shapes(backbone: str) -> dict[str, torch.Tensor]:
     return {name: torch.zeros((), dtype=t.dtype).expand(t.shape) for name, t in made.state_dict().items()}
 
 
-@pytest.mark.parametrize("backbone", segmentation.PRETRAINED)
+@pytest.mark.parametrize("backbone", deeplab.PRETRAINED)
 def test_coco_weights_of_the_published_names_and_shapes_fit(backbone, tmp_path, monkeypatch):
     """Downloaded into TORCH_HOME with the hash verified, and found there the next time."""
     path = publish(tmp_path / "web", monkeypatch, shapes(backbone))
-    made = segmentation.load_coco(backbone)
+    made = deeplab.load_coco(backbone)
     assert made.classifier[4].weight.shape == (21, 256, 1, 1)
     assert not any(p.any() for p in made.parameters())
     path.unlink()
-    segmentation.load_coco(backbone)
+    deeplab.load_coco(backbone)
 
 
 def test_coco_weights_are_those_of_the_file(tmp_path, monkeypatch):
@@ -121,7 +121,7 @@ def test_coco_weights_are_those_of_the_file(tmp_path, monkeypatch):
     source = zoo.get_model("deeplabv3_mobilenet_v3_large", weights=None, weights_backbone=None, aux_loss=True).eval()
     publish(tmp_path / "web", monkeypatch, source.state_dict())
     images = torch.rand(1, 3, 32, 32)
-    found = segmentation.load_coco("mobilenet_v3_large").eval()(images)["out"]
+    found = deeplab.load_coco("mobilenet_v3_large").eval()(images)["out"]
     torch.testing.assert_close(found, source(images)["out"], rtol=0, atol=0)
 
 
@@ -132,12 +132,12 @@ def test_coco_weights_that_are_wrong_are_named(tmp_path, monkeypatch):
     for content in (None, path.read_bytes()[:100]):  # nothing under that address; something else
         path.unlink() if content is None else path.write_bytes(content)
         with pytest.raises(FileNotFoundError, match=r"deeplabv3_coco.*put file://.*TORCH_HOME"):
-            segmentation.load_coco("mobilenet_v3_large")
+            deeplab.load_coco("mobilenet_v3_large")
         assert list(kept.parent.iterdir()) == []
         path.write_bytes(path.read_bytes() if content else b"x" * 200)
     kept.write_bytes(b"half of it")
     with pytest.raises(ValueError, match=f"{kept.name} is altered or half a file: remove it") as caught:
-        segmentation.load_coco("mobilenet_v3_large")
+        deeplab.load_coco("mobilenet_v3_large")
     assert "\n" not in str(caught.value)
 
 
@@ -145,7 +145,7 @@ def test_coco_weights_of_another_network_are_named(tmp_path, monkeypatch):
     """In one line, though torch says which keys are missing in many."""
     publish(tmp_path / "web", monkeypatch, shapes("mobilenet_v3_large"))
     with pytest.raises(ValueError, match="does not fit deeplabv3_resnet50") as caught:
-        segmentation.load_coco("resnet50")
+        deeplab.load_coco("resnet50")
     assert "\n" not in str(caught.value)
 
 
@@ -155,7 +155,7 @@ def test_coco_weights_of_another_network_are_named(tmp_path, monkeypatch):
 def trained(model: nn.Module, cached: bool, released: int, **settings) -> dict[str, torch.Tensor]:
     """The head's weights after three epochs in float32, with features computed once or each time."""
     torch.manual_seed(1)
-    trunk, head = segmentation.split(model, 16, released)
+    trunk, head = deeplab.split(model, 16, released)
     settings = {"device": CPU, "precision": torch.float32, "epochs": 3, "batch_size": 4} | settings
     images, truth = pictures(12), masks(12)
     network = head
@@ -186,7 +186,7 @@ def test_caching_changes_no_weight(model, released):
 def test_features_are_those_of_the_trunk(model, dtype, on_disk, tmp_path, monkeypatch):
     """In memory and on the disk, in each precision to its rounding; on the disk nothing stays."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    trunk, _ = segmentation.split(model, 16)
+    trunk, _ = deeplab.split(model, 16)
     images = pictures(7)
     found = segmentation.cache(trunk, images, 3, dtype=dtype, on_disk=on_disk, device=CPU, precision=torch.float32)
     assert found.dtype == dtype

@@ -82,8 +82,8 @@ def load(root: str | Path | None = None, size: int = 128, seed: int = 0) -> Flow
     digest = hashlib.sha256(b"".join(array.tobytes() for array in (images, masks, labelled))).hexdigest()
     counts = ", ".join(f"{len(index)} for {name}" for name, index in parts.items())
     note = f"Flowers-17: {len(images)} pictures with masks at {size}×{size} pixels, {how}: {counts}."
-    tensors = (torch.from_numpy(array) for array in (images, masks, labelled))
-    return Flowers(*tensors, numbers, groups, parts, digest, note)
+    x, y, known = (torch.from_numpy(array) for array in (images, masks, labelled))
+    return Flowers(x, y, known, numbers, groups, parts, digest, note)
 
 
 def prepare(root: Path) -> Path:
@@ -150,7 +150,7 @@ def same_pictures(images: NDArray[np.uint8], alike: float = ALIKE) -> NDArray[np
 def _unit(thumbnails: NDArray[np.float64]) -> NDArray[np.float64]:
     flat = thumbnails.reshape(len(thumbnails), -1)
     flat = flat - flat.mean(1, keepdims=True)
-    return flat / np.linalg.norm(flat, axis=1, keepdims=True).clip(1e-9)
+    return np.asarray(flat / np.linalg.norm(flat, axis=1, keepdims=True).clip(1e-9))
 
 
 def split(groups: NDArray[np.int64], seed: int = 0) -> dict[str, Tensor]:
