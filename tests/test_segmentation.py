@@ -295,3 +295,23 @@ def test_iou_is_what_counting_gives():
 def test_the_score_of_the_course_has_steps(iou, score):
     """Nothing up to a half, a tenth more for each twentieth begun, all from 0.95 on."""
     assert segmentation.course_score(torch.tensor([iou], dtype=torch.double)).item() == pytest.approx(score)
+
+
+# ---- Fine-tuning. ----
+
+
+def test_the_best_epoch_is_kept(model):
+    """Probabilities and weights are those of the epoch of the best mean IoU, and give each other."""
+    torch.manual_seed(0)
+    _, head = deeplab.split(model, 16)
+    pictures_of = {part: (torch.randn(6, 256, 4, 4), masks(6)) for part in ("train", "validation", "test")}
+    settings = {"epochs": 6, "learning_rate": 0.3, "batch_size": 2, "device": CPU, "precision": torch.float32}
+    tuned = segmentation.fine_tune(head, pictures_of, segmentation.soft_iou_loss, **settings)
+    assert len(tuned.ious) == 6
+    found = segmentation.mean_iou(tuned.masks("validation"), pictures_of["validation"][1]).mean().item()
+    assert found == max(tuned.ious)
+    head.load_state_dict(tuned.state)
+    for part, (inputs, _) in pictures_of.items():
+        expected = training.predict(head, inputs, device=CPU, precision=torch.float32).softmax(1)[:, 1]
+        torch.testing.assert_close(tuned.probabilities[part], expected, rtol=1e-4, atol=1e-5)
+    assert tuned.masks("test", 0.0).all()
