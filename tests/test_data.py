@@ -204,7 +204,7 @@ def test_a_link_in_an_archive_cannot_lead_outside(tmp_path, monkeypatch):
         member.type, member.linkname = tarfile.SYMTYPE, str(tmp_path)
         archive.addfile(member)
     monkeypatch.setattr(CIFAR10, "tgz_md5", hashlib.md5(path.read_bytes()).hexdigest())
-    with pytest.raises(tarfile.FilterError):
+    with pytest.raises(ValueError, match="cannot be unpacked"):
         data.load("cifar10", tmp_path)
 
 

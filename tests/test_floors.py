@@ -17,16 +17,16 @@ SOURCES = Path(__file__).parents[1] / "src"
 FLOORS = {
     "convnets": {
         1: {
-            *("calibration", "colour", "colourings", "describe", "figures", "image_processing", "layers", "metrics"),
-            *("optimisers", "perception", "photographs", "polylines", "scenes", "scrubber", "stationary"),
+            *("archives", "calibration", "colour", "colourings", "describe", "figures", "image_processing", "layers"),
+            *("metrics", "optimisers", "perception", "photographs", "polylines", "scenes", "scrubber", "stationary"),
             *("super_resolution", "theory", "tiling"),
         },
         2: {
-            *("activations", "approximation", "augmentations", "classifiers", "data", "models", "table_net"),
-            *("widgets",),
+            *("activations", "approximation", "augmentations", "classifiers", "collages", "data", "deeplab", "models"),
+            *("table_net", "widgets"),
         },
-        3: {"training", "segmentation", "preferences"},
-        4: {"parallel"},
+        3: {"flowers", "preferences", "training"},
+        4: {"parallel", "segmentation"},
     },
     "benchbook": {
         0: {"errors"},

@@ -11,7 +11,6 @@ import json
 import os
 import pickle
 import sys
-import tarfile
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from convnets import archives
 from convnets import scenes as embedded
 
 CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -201,18 +201,8 @@ def _source(root: Path) -> tuple[list[Path], Callable[[], Decoded]]:
 
 def _fetch(root: Path) -> None:
     from torchvision.datasets import CIFAR10
-    from torchvision.datasets.utils import download_url
 
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=root) as part:  # half a download never lies where a whole one belongs
-            download_url(CIFAR10.url, part, filename=CIFAR10.filename, md5=CIFAR10.tgz_md5)
-            Path(part, CIFAR10.filename).replace(root / CIFAR10.filename)
-    except (OSError, RuntimeError) as error:
-        raise FileNotFoundError(
-            f"CIFAR-10 is not in {root} and could not be downloaded ({error}): "
-            f"put {CIFAR10.url} into that folder, or name another folder with DATA_ROOT"
-        ) from None
+    archives.fetch(CIFAR10.url, root / CIFAR10.filename, CIFAR10.tgz_md5, "CIFAR-10")
 
 
 def _read_npz(path: Path) -> Decoded:
@@ -252,13 +242,8 @@ def _read_batch(path: Path, md5: str) -> dict[bytes, Any]:
 def _read_archive(path: Path) -> Decoded:
     from torchvision.datasets import CIFAR10
 
-    with path.open("rb") as file:
-        if hashlib.file_digest(file, "md5").hexdigest() != CIFAR10.tgz_md5:
-            raise ValueError(f"{path} is not the published archive: remove it, so that it is fetched again")
-        file.seek(0)
-        with tempfile.TemporaryDirectory() as folder, tarfile.open(fileobj=file) as archive:
-            archive.extractall(folder, filter="data")  # refuses members that lead out of the folder
-            return _read_batches(Path(folder) / CIFAR10.base_folder)
+    with archives.unpacked(path, CIFAR10.tgz_md5) as folder:
+        return _read_batches(folder / CIFAR10.base_folder)
 
 
 def main(arguments: list[str]) -> int:
@@ -266,7 +251,7 @@ def main(arguments: list[str]) -> int:
     for name in arguments or ["horses"]:
         try:
             data = load(name)
-        except (OSError, ValueError, tarfile.TarError) as error:
+        except (OSError, ValueError) as error:
             print(f"convnets.data: {error}", file=sys.stderr)
             return 1
         counts = f"{len(data.train_labels):,} training and {len(data.validation_labels):,} validation images"
