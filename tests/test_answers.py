@@ -51,6 +51,7 @@ It is {value}`double:twice`.
 @pytest.fixture
 def answered(book):
     """The toy book with two briefs, and a chapter that draws."""
+    book.write("_config.yml", "title: Toy\nonly_build_toc_files: true\nsphinx: {config: {numfig: true}}\n")
     book.write("book/briefs.yml", BRIEFS)
     book.write("book/answers/twice.md", ANSWERS)
     book.write("book/first.md", "# First\n\n```{brief} first\n```\n")
@@ -101,6 +102,8 @@ def test_outputs_of_a_chapter_are_shown_once_more(answered):
     page = answered.html("book/first")
     assert 'alt="A line from corner to corner."' in page
     assert "A line of" in page
+    assert "caption-number" not in page  # it has a number in its chapter, and this is no other figure
+    assert "caption-number" in answered.html("experiments/drawn")
     assert ">12.5\u00a0px</button>" in page  # the caption's value is the chapter's
     assert "<th" in page
     shown = re.sub(r"<[^>]+>", "", page[page.index("<th") :])

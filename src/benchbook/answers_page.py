@@ -31,6 +31,10 @@ from benchbook.site import NOT_YET, speaking_for, use
 logger = logging.getLogger(__name__)
 
 
+class Picture(nodes.figure):
+    """A figure without a number: it has one in its chapter."""
+
+
 class BriefDirective(SphinxDirective):
     """{brief}: the answers to a brief, a section each."""
 
@@ -126,7 +130,7 @@ class Shown(SphinxDirective):
             file = put(folder, kind, content)
             page = Path(self.env.srcdir, self.env.docname).parent
             image = nodes.image("", uri=os.path.relpath(file, page), alt=settings.get("image", {}).get("alt", ""))
-            figure = nodes.figure("", image, align="default")
+            figure = Picture("", image, align="default")
             caption = settings.get("figure", {}).get("caption")
             if caption:
                 figure += nodes.caption(caption, "", *self.parse_inline(str(caption))[0])
