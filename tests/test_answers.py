@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import ast
+import re
+
 import pytest
-from conftest import code, markdown, write_notebook
+from conftest import ROOT, code, markdown, write_notebook
 
 from benchbook.answers import read_answers, read_briefs, unanswered
 from benchbook.errors import BookError
+
+# Items whose chapters are not finished: to be answered before these lines may go.
+UNFINISHED = {
+    *("A-2b-i", "A-2b-ii", "A-2c-ii"),
+    *("B-2.1", "B-2.2", "B-3.1", "B-3.2", "B-3.3", "B-4.1", "B-4.2", "B-5.1", "B-5.2", "B-5.3", "B-6.1", "B-6.3"),
+    *("C-A1", "C-A2", "C-B1", "C-B2", "C-B3", "C-B5", "C-C1", "C-C2", "C-C3"),
+    *("C-D1.1", "C-D1.2", "C-D1.3", "C-D2.1", "C-D2.2"),
+    *("D-2.1", "D-2.2", "D-3.1", "D-3.2", "D-3.3", "D-4.2", "D-5.1", "D-5.2", "D-6.1", "D-6.2", "D-7.1", "D-7.2"),
+    *("E-Pa1", "E-Pa2", "E-Pa3", "E-Pb1", "E-Pb2", "E-Pb3", "E-Pb4", "E-Pb5", "E-Pc1", "E-Pc2", "E-Pc3"),
+}
 
 BRIEFS = """
 first:
@@ -38,6 +51,7 @@ It is {value}`double:twice`.
 @pytest.fixture
 def answered(book):
     """The toy book with two briefs, and a chapter that draws."""
+    book.write("_config.yml", "title: Toy\nonly_build_toc_files: true\nsphinx: {config: {numfig: true}}\n")
     book.write("book/briefs.yml", BRIEFS)
     book.write("book/answers/twice.md", ANSWERS)
     book.write("book/first.md", "# First\n\n```{brief} first\n```\n")
@@ -81,14 +95,19 @@ def test_a_page_shows_each_question_with_its_answer(answered):
 @pytest.mark.slow
 def test_outputs_of_a_chapter_are_shown_once_more(answered):
     """Figures come with caption and alternative text, tables as tables, and follow when the chapter changes."""
-    add(answered, "```{shown} drawn:fig-line\n```\n\n```{shown} drawn:tab-two\n```")
+    directives = ("drawn:fig-line\n", "drawn:tab-two\n", "drawn:tab-two\n:code:\n")
+    add(answered, "\n\n".join(f"```{{shown}} {line}```" for line in directives))
     done = answered.run("build", "--no-pdf")
     assert done.returncode == 0, done.stderr
     page = answered.html("book/first")
     assert 'alt="A line from corner to corner."' in page
     assert "A line of" in page
+    assert "caption-number" not in page  # it has a number in its chapter, and this is no other figure
+    assert "caption-number" in answered.html("experiments/drawn")
     assert ">12.5\u00a0px</button>" in page  # the caption's value is the chapter's
     assert "<th" in page
+    shown = re.sub(r"<[^>]+>", "", page[page.index("<th") :])
+    assert "from IPython.display import Markdown" in shown  # the table's code, asked for by itself
     path = answered.root / "experiments" / "drawn.ipynb"
     path.write_text(path.read_text().replace("M0 0L9 9", "M9 0L0 9"))
     images = answered.root / "_build" / "html" / "_images"
@@ -189,3 +208,35 @@ def test_the_start_page_has_a_card_for_each_chapter(answered):
     write_notebook(answered.root / "experiments" / "alone.ipynb", markdown("# Stand alone"), code("1 / 0"))
     assert answered.run("build", "--no-pdf").returncode == 1
     assert "failed: ZeroDivisionError" in answered.html("book/index")
+
+
+def test_every_item_of_every_brief_is_answered():
+    """All that the five courses ask has an answer with evidence, and nothing is answered that none of them asks."""
+    missing = {f"{item} has no answer" for item in UNFINISHED}
+    assert [line for line in unanswered(read_briefs(ROOT), read_answers(ROOT)) if line not in missing] == []
+
+
+def test_answers_quote_the_code_as_it_is():
+    """A function that an answer quotes is the one that the book's experiments run, without what the checker needs."""
+    written = {
+        bare(node)
+        for path in (ROOT / "src" / "convnets").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef)
+    }
+    quoted = [
+        ast.unparse(node)
+        for answer in set(read_answers(ROOT).values())
+        for block in re.findall(r"```python\n(.*?)```", answer.text, re.DOTALL)
+        for node in ast.parse(block).body
+    ]
+    assert [code for code in quoted if code not in written] == []
+    assert quoted
+
+
+def bare(function: ast.FunctionDef) -> str:
+    """The code of a function without its docstring and annotations."""
+    body = function.body[1:] if ast.get_docstring(function) else function.body
+    arguments = [ast.arg(argument.arg) for argument in function.args.args]
+    signature = ast.arguments([], arguments, None, [], [], None, function.args.defaults)
+    return ast.unparse(ast.fix_missing_locations(ast.FunctionDef(function.name, signature, body, [])))

@@ -2,7 +2,8 @@
 
 {brief} NAME               every item of a brief in its order: the question, the answer, the chapters behind it
 {shown} experiment:NAME    the figure, or the text, that a cell of an experiment shows; the cell has the name in its
-                           metadata, as `mystnb: {figure: {name: …}}` or as `benchbook: {name: …}`
+                           metadata, as `mystnb: {figure: {name: …}}` or as `benchbook: {name: …}`.
+                           With the option `:code:` the cell's code in place of what it shows.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from docutils import nodes
+from docutils.parsers.rst import directives
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util import logging
@@ -21,12 +23,16 @@ from sphinx.util.docutils import SphinxDirective
 
 from benchbook.answers import ANSWERS, BRIEFS, Answer, Brief, read_answers, read_briefs
 from benchbook.errors import BookError, nearest
-from benchbook.experiments import code_cells
+from benchbook.experiments import code_cells, source
 from benchbook.pictures import KINDS, named, put, shown
 from benchbook.provenance import chapter_link, state_of
 from benchbook.site import NOT_YET, speaking_for, use
 
 logger = logging.getLogger(__name__)
+
+
+class Picture(nodes.figure):
+    """A figure without a number: it has one in its chapter."""
 
 
 class BriefDirective(SphinxDirective):
@@ -61,8 +67,8 @@ class BriefDirective(SphinxDirective):
             )
             return section
         lines = answer.text.splitlines()
-        source = os.path.relpath(answer.path, self.env.srcdir)
-        self.state.nested_parse(StringList(lines, [(source, answer.line + n) for n in range(len(lines))]), 0, section)
+        where = os.path.relpath(answer.path, self.env.srcdir)
+        self.state.nested_parse(StringList(lines, [(where, answer.line + n) for n in range(len(lines))]), 0, section)
         known = state_of(self.env)["experiments"]
         links = [chapter_link(self.env, name, known[name]["title"]) for name in answer.experiments if name in known]
         more = [node for link in links for node in (nodes.Text(", "), link)][1:]
@@ -83,9 +89,10 @@ def parts(brief: Brief, answers: Mapping[str, Answer]) -> Iterator[tuple[dict[st
 
 
 class Shown(SphinxDirective):
-    """{shown}: the output of a named cell, as its chapter shows it, with its caption."""
+    """{shown}: the output of a named cell, as its chapter shows it, with its caption; or the cell's code."""
 
     required_arguments = 1
+    option_spec: ClassVar = {"code": directives.flag}
 
     def run(self) -> list[nodes.Node]:
         experiment, _, name = self.arguments[0].partition(":")
@@ -93,7 +100,7 @@ class Shown(SphinxDirective):
         if experiment not in known:
             return self.stop(f"there is no experiment '{experiment}'{nearest(experiment, known)}")
         use(self.env, experiment)
-        if known[experiment]["state"] != "ok":
+        if known[experiment]["state"] != "ok" and "code" not in self.options:
             text = f"{NOT_YET} no run has shown this yet"
             return [nodes.paragraph("", "", nodes.inline("", text, classes=["benchbook-missing"]))]
         notebook = Path(self.env.srcdir, f"{known[experiment]['page']}.ipynb")
@@ -103,6 +110,9 @@ class Shown(SphinxDirective):
             return self.stop(
                 f"experiment '{experiment}' has no output named '{name}'{nearest(name, filter(None, cells))}"
             )
+        if "code" in self.options:
+            text = source(cells[name])
+            return [nodes.literal_block(text, text, language="python")]
         with speaking_for(self.env, experiment):
             return list(self.output(cells[name]))
 
@@ -120,7 +130,7 @@ class Shown(SphinxDirective):
             file = put(folder, kind, content)
             page = Path(self.env.srcdir, self.env.docname).parent
             image = nodes.image("", uri=os.path.relpath(file, page), alt=settings.get("image", {}).get("alt", ""))
-            figure = nodes.figure("", image, align="default")
+            figure = Picture("", image, align="default")
             caption = settings.get("figure", {}).get("caption")
             if caption:
                 figure += nodes.caption(caption, "", *self.parse_inline(str(caption))[0])
