@@ -132,9 +132,8 @@ def fit(
     generator = torch.Generator(device).manual_seed(seed)
     steps = optimiser(model, learning_rate)
     rates = [group["lr"] for group in steps.param_groups]
-    average = (
-        AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(averaging), use_buffers=True) if averaging else None
-    )
+    moving = get_ema_multi_avg_fn(averaging)
+    average = AveragedModel(model, multi_avg_fn=moving, use_buffers=True) if averaging else None
     judged = average.module if average else model
     history = History(device=device.type, precision=str(precision).removeprefix("torch."))
     for epoch in range(1, epochs + 1):
@@ -143,20 +142,15 @@ def fit(
         total = torch.zeros((), device=device)  # read once an epoch: reading each step would make a card wait
         model.train()
         for step, index in enumerate(batches):
-            progress = (epoch - 1 + step / len(batches)) / epochs
-            factor = rate_factor(schedule, progress)
+            factor = rate_factor(schedule, (epoch - 1 + step / len(batches)) / epochs)
             for group, rate in zip(steps.param_groups, rates, strict=True):
                 group["lr"] = rate * factor
             batch, truth = as_network(inputs[index]), as_network(targets[index])
             if augment:
                 batch, truth = augment(batch, truth, generator)
-            error = loss(_forward(model, batch, precision), truth)
-            steps.zero_grad()
-            error.backward()
-            steps.step()
+            total += _step(model, steps, loss, batch, truth, precision) * len(index)
             if average:
                 average.update_parameters(model)
-            total += error.detach() * len(index)
         training_loss = _finite(total.item() / len(inputs), epoch, learning_rate)
         if renew:
             renew_statistics(judged, inputs[torch.cat(batches)[:renew]], batch_size, precision)
@@ -167,6 +161,17 @@ def fit(
     if average:
         model.load_state_dict(judged.state_dict())
     return history
+
+
+def _step(
+    model: nn.Module, optimiser: Optimiser, loss: Loss, batch: Tensor, truth: Tensor, precision: torch.dtype
+) -> Tensor:
+    """One step down the gradient of the batch's mean loss, which is returned."""
+    error = loss(_forward(model, batch, precision), truth)
+    optimiser.zero_grad()
+    error.backward()
+    optimiser.step()
+    return error.detach()
 
 
 @torch.no_grad()
