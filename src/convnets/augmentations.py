@@ -100,7 +100,7 @@ class Variations:
 
     colours: NDArray[np.float32]
     padding: int = 4
-    brightness: float = 0.2
+    brightness: float = 0.1
 
     def __call__(self, pixels: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Grey float [N, 1, H, W] and labels int64 [N, H, W] of pixels [N, 3, H, W]; `targets` are not read."""

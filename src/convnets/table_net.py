@@ -29,7 +29,7 @@ class TableNet(nn.Module):
         depth: int = 3,
         position: bool = True,
         context: bool = True,
-        dropout: float = 0.15,
+        dropout: float = 0.1,
         coarse: int = 1,
     ) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class TableNet(nn.Module):
         self.bottom = Context(widths[-1]) if context else nn.Identity()
         self.up = nn.ModuleList(_block(below + beside, beside) for beside, below in pairwise(widths))
         self.dropout = nn.Dropout2d(dropout)
-        self.evidence = nn.Conv2d(num_filters, table.shape[1], 3, padding=1)
+        self.evidence = nn.Linear(num_filters, table.shape[1])
         for parameter in self.evidence.parameters():
             nn.init.zeros_(parameter)
         self.pool = nn.MaxPool2d(2, ceil_mode=True)  # an odd row is kept, and what is too much cropped at the joins
@@ -61,7 +61,8 @@ class TableNet(nn.Module):
         images = self.dropout(self.bottom(skips.pop()))
         for block in reversed(self.up):
             images = block(self.join(self.enlarge(images), skips.pop()))
-        evidence = self.grow(self.evidence(self.dropout(images)))[:, :, : grey.shape[2], : grey.shape[3]]
+        evidence = self.evidence(self.dropout(images).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        evidence = self.grow(evidence)[:, :, : grey.shape[2], : grey.shape[3]]
         levels = (grey[:, 0] * 256 + 0.1).long()  # whole levels: greys are thirds, of which float32 may fall short
         logits: Tensor = evidence + self.table[levels.clamp(0, 255)].permute(0, 3, 1, 2)
         return logits
