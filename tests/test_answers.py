@@ -187,7 +187,7 @@ def test_every_item_of_every_brief_is_answered():
 
 
 def test_answers_quote_the_code_as_it_is():
-    """A function that an answer quotes is the one that the book's experiments run, but for docstring and annotations."""
+    """A function that an answer quotes is the one that experiments run, but for docstring and annotations."""
     written = {
         bare(node)
         for path in (ROOT / "src" / "convnets").glob("*.py")
