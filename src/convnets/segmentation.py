@@ -38,8 +38,8 @@ def cache(
 ) -> Tensor:
     """The trunk's outputs for all images, [N, C, h, w] on the CPU: computed once, so that epochs need the head only.
 
-    `dtype` defaults to the outputs' own where that has 16 bits, which loses nothing, else to float16. From `on_disk` bytes on
-    they lie in a file in the system's folder for temporary ones, which goes when the tensor does.
+    `dtype` defaults to the outputs' own where that has 16 bits, which loses nothing, else to float16. From `on_disk`
+    bytes on they lie in a file in the system's folder for temporary ones, which goes when the tensor does.
     """
     device = device or training.choose_device()
     precision = precision or training.choose_precision(device)
