@@ -108,12 +108,22 @@ class Normalise(nn.Module):
 
 
 class Evaluated(nn.Sequential):
-    """A chain that stays in evaluation mode while it is trained: batch norm keeps its statistics, dropout is off."""
+    """A chain that stays in evaluation mode while it is trained: batch norm keeps its statistics, dropout is off.
+
+    Reads features of any precision.
+    """
 
     def train(self, mode: bool = True) -> Evaluated:
         """Itself; `mode` is not obeyed."""
         super().train(False)
         return self
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """What the chain makes of the inputs."""
+        if not torch.is_autocast_enabled(inputs.device.type):
+            inputs = inputs.float()
+        outputs: Tensor = super().forward(inputs)
+        return outputs
 
 
 def layers(model: DeepLabV3) -> list[nn.Sequential]:

@@ -38,12 +38,11 @@ def cache(
 ) -> Tensor:
     """The trunk's outputs for all images, [N, C, h, w] on the CPU: computed once, so that epochs need the head only.
 
-    `dtype` defaults to bfloat16 where `precision` is that, which loses nothing, else float16. From `on_disk` bytes on
-    they lie in a file in the system's folder for temporary ones, which goes when the tensor does.
+    `dtype` defaults to the outputs' own where that has 16 bits, which loses nothing, else to float16. From `on_disk`
+    bytes on they lie in a file in the system's folder for temporary ones, which goes when the tensor does.
     """
     device = device or training.choose_device()
     precision = precision or training.choose_precision(device)
-    dtype = dtype or (torch.bfloat16 if precision == torch.bfloat16 else torch.float16)
     trunk = trunk.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     features = torch.empty(0)
     for start in range(0, len(images), batch_size):
@@ -51,7 +50,8 @@ def cache(
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             found = trunk(batch)
         if not start:
-            features = _empty((len(images), *found.shape[1:]), dtype, on_disk)
+            kept = dtype or (found.dtype if found.dtype.itemsize == 2 else torch.float16)
+            features = _empty((len(images), *found.shape[1:]), kept, on_disk)
         features[start : start + batch_size] = found
     return features
 
