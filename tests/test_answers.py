@@ -114,6 +114,7 @@ def test_outputs_of_a_chapter_are_shown_once_more(answered):
     [
         ("```{shown} drawn:fig-lime\n```", "no output named 'fig-lime'; did you mean 'fig-line'?"),
         ("```{shown} drown:fig-line\n```", "no experiment 'drown'; did you mean 'drawn'?"),
+        ("It is {value}`drawn:lenght`.", "records no value 'lenght'; did you mean 'length'?"),
     ],
 )
 def test_an_output_that_is_nowhere_stops_the_build(answered, text, says):
@@ -122,6 +123,7 @@ def test_an_output_that_is_nowhere_stops_the_build(answered, text, says):
     done = answered.run("build", "--no-pdf")
     assert done.returncode == 2
     assert says in done.stderr
+    assert "book/answers/drawn.md:3: " in done.stderr
 
 
 def test_what_is_missing_is_said(answered):

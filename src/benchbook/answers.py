@@ -23,7 +23,7 @@ EVIDENCE = re.compile(r"\{(?:value|claim|shown)\}`*\s*`?([\w-]+):")  # roles, an
 
 @dataclass(frozen=True)
 class Answer:
-    """A section of an answers file: the ids that it answers, its markdown, and where its first line stands."""
+    """A section of an answers file: the ids that it answers, the markdown below its heading, and the heading's line."""
 
     ids: tuple[str, ...]
     text: str
@@ -112,12 +112,12 @@ def _sections(path: Path) -> Iterator[Answer]:
             fence = ""
         if line.startswith("## ") and not fence:
             if ids:
-                yield Answer(ids, "\n".join(lines).strip("\n"), path, start)
+                yield Answer(ids, "\n".join(lines).rstrip("\n"), path, start)
             ids, lines, start = tuple(re.split(r"[\s,]+", line[3:].strip())), [], number
         else:
             lines.append(line)
     if ids:
-        yield Answer(ids, "\n".join(lines).strip("\n"), path, start)
+        yield Answer(ids, "\n".join(lines).rstrip("\n"), path, start)
 
 
 def unanswered(briefs: Mapping[str, Brief], answers: Mapping[str, Answer]) -> list[str]:

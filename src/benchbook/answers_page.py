@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -66,14 +67,26 @@ class BriefDirective(SphinxDirective):
                 "", "", nodes.inline("", f"{NOT_YET} not answered yet", classes=["benchbook-missing"])
             )
             return section
-        lines = answer.text.splitlines()
-        where = os.path.relpath(answer.path, self.env.srcdir)
-        self.state.nested_parse(StringList(lines, [(where, answer.line + n) for n in range(len(lines))]), 0, section)
+        with reading(self.state.document, answer.path):
+            self.state.nested_parse(StringList(answer.text.splitlines()), answer.line - self.lineno, section)
         known = state_of(self.env)["experiments"]
         links = [chapter_link(self.env, name, known[name]["title"]) for name in answer.experiments if name in known]
         more = [node for link in links for node in (nodes.Text(", "), link)][1:]
         section += nodes.paragraph("", "", nodes.Text("More: "), *more, nodes.Text("."), classes=["benchbook-more"])
         return section
+
+
+@contextlib.contextmanager
+def reading(document: nodes.document, path: Path) -> Iterator[None]:
+    """Meanwhile messages are about this file: those of directives ask the document for it, others its reporter."""
+    reporter = document.reporter
+    before = document["source"], reporter.source, reporter.get_source_and_line
+    document["source"] = reporter.source = str(path)
+    reporter.get_source_and_line = lambda line=None: (str(path), line)
+    try:
+        yield
+    finally:
+        document["source"], reporter.source, reporter.get_source_and_line = before
 
 
 def parts(brief: Brief, answers: Mapping[str, Answer]) -> Iterator[tuple[dict[str, str], Answer | None]]:
