@@ -58,8 +58,10 @@ def answered(book):
     drawing["metadata"]["mystnb"] = {"figure": figure, "image": {"alt": "A line from corner to corner."}}
     table = code("from IPython.display import Markdown", "Markdown('| a | b |\\n|---|---|\\n| 1 | 2 |')")
     table["metadata"]["benchbook"] = {"name": "tab-two"}
+    printed = code("print('nothing to draw')")
+    printed["metadata"]["benchbook"] = {"name": "printed"}
     recorded = code("import benchbook", "x = benchbook.value('length', 12.5, 'px')")
-    write_notebook(book.root / "experiments" / "drawn.ipynb", markdown("# Draw"), recorded, drawing, table)
+    write_notebook(book.root / "experiments" / "drawn.ipynb", markdown("# Draw"), recorded, drawing, table, printed)
     return book
 
 
@@ -86,7 +88,7 @@ def test_a_page_shows_each_question_with_its_answer(answered):
 @pytest.mark.slow
 def test_outputs_of_a_chapter_are_shown_once_more(answered):
     """Figures come with caption and alternative text, tables as tables, and follow when the chapter changes."""
-    directives = ("drawn:fig-line\n", "drawn:tab-two\n", "drawn:tab-two\n:code:\n")
+    directives = ("drawn:fig-line\n", "drawn:tab-two\n", "drawn:tab-two\n:code:\n", "drawn:printed\n")
     add(answered, "\n\n".join(f"```{{shown}} {line}```" for line in directives))
     done = answered.run("build", "--no-pdf")
     assert done.returncode == 0, done.stderr
@@ -99,6 +101,8 @@ def test_outputs_of_a_chapter_are_shown_once_more(answered):
     assert "<th" in page
     shown = re.sub(r"<[^>]+>", "", page[page.index("<th") :])
     assert "from IPython.display import Markdown" in shown  # the table's code, asked for by itself
+    assert "nothing to draw" in shown
+    assert "print(" not in shown
     path = answered.root / "experiments" / "drawn.ipynb"
     path.write_text(path.read_text().replace("M0 0L9 9", "M9 0L0 9"))
     images = answered.root / "_build" / "html" / "_images"

@@ -130,24 +130,31 @@ class Shown(SphinxDirective):
             return list(self.output(cells[name]))
 
     def output(self, cell: Mapping[str, Any]) -> Iterator[nodes.Node]:
-        """The cell's pictures as figures, and its markdown as text."""
+        """The cell's pictures as figures, and its markdown as text; where it shows neither, what it prints."""
+        found = list(shown(cell, KINDS | {"text/markdown": "md"}))
+        for kind, content in found:
+            yield self.text(content.decode()) if kind == "md" else self.picture(cell, kind, content)
+        printed = "".join("".join(output.get("text", "")) for output in cell["outputs"])
+        if printed and not found:
+            yield nodes.literal_block(printed, printed, language="text")
+
+    def text(self, markdown: str) -> nodes.Node:
+        box = nodes.container("", classes=["benchbook-shown"])
+        self.state.nested_parse(StringList(markdown.splitlines(), self.get_source_info()[0]), 0, box)
+        return box
+
+    def picture(self, cell: Mapping[str, Any], kind: str, content: bytes) -> nodes.Node:
         settings = cell["metadata"].get("mystnb", {})
         folder = Path(self.env.app.outdir).parent / "shown"
         folder.mkdir(exist_ok=True)
-        for kind, content in shown(cell, KINDS | {"text/markdown": "md"}):
-            if kind == "md":
-                box = nodes.container("", classes=["benchbook-shown"])
-                self.state.nested_parse(StringList(content.decode().splitlines(), self.get_source_info()[0]), 0, box)
-                yield box
-                continue
-            file = put(folder, kind, content)
-            page = Path(self.env.srcdir, self.env.docname).parent
-            image = nodes.image("", uri=os.path.relpath(file, page), alt=settings.get("image", {}).get("alt", ""))
-            figure = Picture("", image, align="default")
-            caption = settings.get("figure", {}).get("caption")
-            if caption:
-                figure += nodes.caption(caption, "", *self.parse_inline(str(caption))[0])
-            yield figure
+        file = put(folder, kind, content)
+        page = Path(self.env.srcdir, self.env.docname).parent
+        image = nodes.image("", uri=os.path.relpath(file, page), alt=settings.get("image", {}).get("alt", ""))
+        figure = Picture("", image, align="default")
+        caption = settings.get("figure", {}).get("caption")
+        if caption:
+            figure += nodes.caption(caption, "", *self.parse_inline(str(caption))[0])
+        return figure
 
     def stop(self, text: str) -> list[nodes.Node]:
         logger.error(f"shown '{self.arguments[0]}': {text}", location=self.get_location())
