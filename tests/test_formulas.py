@@ -23,6 +23,8 @@ FORMULAS = {
     r"\Bigl( \tfrac12 \Bigr)": r"$(1 / 2)$",
 }
 COMPILED = [
+    r"a \odot b \otimes c \oplus d",
+    r"\bigl\lvert \{ i : a_i = 1 \} \bigr\rvert",
     r"\begin{split}\begin{aligned} a &= \begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix} \\ &= b \end{aligned}\end{split}",
     r"\nabla_\theta \mathcal{L} = \frac{1}{N} \sum_{i=1}^{N} \nabla_\theta \ell\left(f_\theta(x_i), y_i\right)",
     r"\underbrace{e + f}_{\text{both}} \overset{!}{=} \sqrt[3]{x} \xrightarrow{n \to \infty} \hat{\mathbf{y}}",

@@ -32,6 +32,7 @@ def _prepared(tex: str, macros: dict[str, Any]) -> str:
             body, arguments = (macro[0], f"[{macro[1]}]") if isinstance(macro, list) else (macro, "")
             tex = rf"\newcommand{{\{name}}}{arguments}{{{body}}} {tex}"
     tex = re.sub(r"(?<!\\)\\\|(.+?)(?<!\\)\\\|", r"\\lVert \1\\rVert ", tex)  # a norm's bars are no relations
+    tex = re.sub(r"\\[bB]igg?[lr](?=\\[lr]vert\b)", "", tex)
     tex = re.sub(r"\\lvert\b(.+?)\\rvert\b", r"\\left|\1\\right|", tex)
     fences = {"": "", "l": "", "r": ""} if r"\\" in tex else {"": "", "l": r"\left", "r": r"\right"}
     tex = re.sub(r"\\[bB]igg?([lr]?)(?![a-zA-Z])", lambda size: fences[size[1]], tex)
@@ -47,8 +48,9 @@ def _columned(cases: re.Match[str]) -> str:
 
 
 def _polished(typst: str) -> str:
-    """pandoc's Typst with real operators, and with the spaces that it rounds to whole ems."""
+    """pandoc's Typst with real operators, today's names of signs, and the spaces that it rounds to whole ems."""
     typst = re.sub(r'([a-z]+\(|delim: )?"(\*?)((?:[^"\\]|\\.)*)"', _operator, typst.strip())
+    typst = re.sub(r"\b(dot|times|plus|minus)\.circle\b", r"\1.o", typst)
     typst = typst.replace("#h(0em)", "thick").replace("#h(-1em)", "#h(-0.167em)")
     return typst.replace(r'") \(', r'")\(').replace(' upright(",") ', '","')
 
