@@ -23,6 +23,7 @@ FORMULAS = {
     r"\Bigl( \tfrac12 \Bigr)": r"$(1 / 2)$",
 }
 COMPILED = [
+    r"\frac{|\hat Y \cap Y|}{|\hat Y \cup Y|}",
     r"a \odot b \otimes c \oplus d",
     r"\bigl\lvert \{ i : a_i = 1 \} \bigr\rvert",
     r"\begin{split}\begin{aligned} a &= \begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix} \\ &= b \end{aligned}\end{split}",

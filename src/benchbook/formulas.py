@@ -51,6 +51,7 @@ def _polished(typst: str) -> str:
     """pandoc's Typst with real operators, today's names of signs, and the spaces that it rounds to whole ems."""
     typst = re.sub(r'([a-z]+\(|delim: )?"(\*?)((?:[^"\\]|\\.)*)"', _operator, typst.strip())
     typst = re.sub(r"\b(dot|times|plus|minus)\.circle\b", r"\1.o", typst)
+    typst = re.sub(r"\bsect\b", "inter", typst)
     typst = typst.replace("#h(0em)", "thick").replace("#h(-1em)", "#h(-0.167em)")
     return typst.replace(r'") \(', r'")\(').replace(' upright(",") ', '","')
 
