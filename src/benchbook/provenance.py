@@ -17,7 +17,7 @@ from benchbook.record import CONFIDENCE, VERDICTS, show, show_number
 
 DOWNLOADS = "_static/downloads"
 OFFERED = {
-    ".ipynb": "the notebook as it was run",
+    ".ipynb": "the notebook with its outputs",
     "-source.ipynb": "the notebook alone",
     ".json": "values, claims, curves",
 }

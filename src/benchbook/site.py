@@ -187,9 +187,15 @@ def outdated(app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[s
     ]
 
 
+def begin(app: Sphinx, env: BuildEnvironment, names: list[str]) -> None:
+    """Before pages are read: none has been."""
+    env.benchbook_read = set()  # type: ignore[attr-defined]
+
+
 def add_states(app: Sphinx, doctree: nodes.document) -> None:
     """Puts the state above a chapter and its provenance below; the start page says what has failed."""
     env, page = app.env, app.env.docname
+    env.benchbook_read.add(page)  # type: ignore[attr-defined]
     section = next(iter(doctree.findall(nodes.section)), None)
     if section is None:
         return
@@ -262,10 +268,15 @@ def add_downloads(app: Sphinx, error: Exception | None) -> None:
     if app.builder.format != "html" or app.builder.name == "singlehtml" or error:
         return
     target = Path(app.outdir, DOWNLOADS)
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
-    for name, entry in state_of(app.env)["experiments"].items():
-        if entry["results"] and entry["page"] in app.env.found_docs:
+    target.mkdir(parents=True, exist_ok=True)
+    known = state_of(app.env)["experiments"]
+    wanted = {f"{name}{suffix}" for name in known for suffix in OFFERED}
+    for path in target.iterdir():
+        if path.name not in wanted:
+            path.unlink()
+    for name, entry in known.items():
+        made = entry["page"] not in app.env.benchbook_read and (target / f"{name}.json").is_file()  # type: ignore[attr-defined]
+        if entry["results"] and entry["page"] in app.env.found_docs and not made:
             notebook = json.loads(Path(app.srcdir, f"{entry['page']}.ipynb").read_text(encoding="utf-8"))
             contents = {".ipynb": notebook, "-source.ipynb": without_outputs(notebook), ".json": entry["results"]}
             for suffix in OFFERED:
@@ -300,6 +311,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", announce)
     app.connect("builder-inited", add_static_files)
     app.connect("env-get-outdated", outdated)
+    app.connect("env-before-read-docs", begin)
     app.connect("doctree-read", add_states)
     app.connect("build-finished", add_downloads)
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}

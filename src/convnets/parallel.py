@@ -83,19 +83,24 @@ def _together(tasks: Sequence[Task], data: dict[str, Any], workers: int, count: 
     # 'spawn', because a fork of a process that has computed with several threads may hang
     context = torch.multiprocessing.get_context("spawn")
     queue = context.Queue()
+
+    def tell() -> None:
+        while not queue.empty():
+            count(**queue.get())
+
     with ProcessPoolExecutor(workers, context, _start_worker, (data, queue)) as pool:
         futures = [pool.submit(_work, task) for task in tasks]
         try:
             waiting: set[Future[History]] = set(futures)
             while waiting:
                 ended, waiting = wait(waiting, POLL, FIRST_COMPLETED)
-                while not queue.empty():
-                    count(**queue.get())
+                tell()
                 for future in ended:
                     future.result()  # an error ends the others too
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+    tell()  # what was still on its way when the last result came
     return [_with_tensors(future.result()) for future in futures]
 
 

@@ -90,12 +90,13 @@ def fine_tune(network: nn.Module, pictures: Mapping[str, tuple[Tensor, Tensor]],
     `training.fit`. The other parts are predicted in that epoch, and decide nothing.
     """
     tuned = Tuned(History())
+    where = {key: settings[key] for key in ("device", "precision") if key in settings}
 
     def on_epoch(epoch: int, epochs: int, **losses: float) -> None:
-        found = {"validation": _probabilities(network, pictures["validation"][0])}
+        found = {"validation": _probabilities(network, pictures["validation"][0], where)}
         tuned.ious.append(mean_iou(found["validation"] > 0.5, pictures["validation"][1]).mean().item())
         if tuned.ious[-1] == max(tuned.ious):
-            others = {part: _probabilities(network, x) for part, (x, _) in pictures.items() if part not in found}
+            others = {part: _probabilities(network, x, where) for part, (x, _) in pictures.items() if part not in found}
             tuned.probabilities = found | others
             tuned.state = {name: tensor.detach().to("cpu", copy=True) for name, tensor in network.state_dict().items()}
         if report:
@@ -109,8 +110,8 @@ def fine_tune(network: nn.Module, pictures: Mapping[str, tuple[Tensor, Tensor]],
     return tuned
 
 
-def _probabilities(network: nn.Module, inputs: Tensor) -> Tensor:
-    return training.predict(network, inputs, 64).softmax(1)[:, 1]
+def _probabilities(network: nn.Module, inputs: Tensor, where: Mapping[str, Any]) -> Tensor:
+    return training.predict(network, inputs, 64, **where).softmax(1)[:, 1]
 
 
 # ---- Losses, and the last layer's optimum. ----
