@@ -339,7 +339,7 @@ def test_without_scripts_and_on_paper_there_is_a_plain_table(built):
 
 @pytest.mark.slow
 def test_only_the_page_is_read_again_when_runs_change(built, project):
-    """Without a change nothing is done; a new run changes the pages that list it; one that is gone leaves no picture."""
+    """Without a change nothing is done; a new run changes the pages that list it; a lost one leaves no picture."""
     html = built.root / "_build" / "html"
     pictures = html / "_static" / "runs" / "pictures"
     assert len(list(pictures.glob("*.svg"))) == 3  # of seven runs: drawings that differ only by their date are one

@@ -90,7 +90,7 @@ def fine_tune(network: nn.Module, pictures: Mapping[str, tuple[Tensor, Tensor]],
     `training.fit`. The other parts are predicted in that epoch, and decide nothing.
     """
     tuned = Tuned(History())
-    where = {key: settings[key] for key in ("device", "precision") if key in settings}
+    where: dict[str, Any] = {key: settings[key] for key in ("device", "precision") if key in settings}
 
     def on_epoch(epoch: int, epochs: int, **losses: float) -> None:
         found = {"validation": _probabilities(network, pictures["validation"][0], where)}
