@@ -63,13 +63,15 @@ class MyDilatedConv2d(nn.Module):
 class Concatenate(nn.Module):
     """Its inputs [N, C_i, H_i, W_i] side by side along the channels: a skip connection that hooks can see.
 
-    The result is [N, sum of C_i, H, W], all inputs cropped at the right and the bottom to the smallest of them.
+    The result is [N, sum of C_i, H, W] in the first one's dtype, all inputs cropped at the right and the bottom to the
+    smallest of them.
     """
 
     def forward(self, *images: Tensor) -> Tensor:
         """The images, joined."""
         height, width = (min(image.shape[axis] for image in images) for axis in (2, 3))
-        return torch.cat([image[:, :, :height, :width] for image in images], 1)
+        # Under autocast a convolution reads bfloat16 anyway: joined in float32, all channels would be cast once more.
+        return torch.cat([image[:, :, :height, :width].to(images[0].dtype) for image in images], 1)
 
 
 def _draw(fan_in: int, *shape: int) -> nn.Parameter:
