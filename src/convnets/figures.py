@@ -28,6 +28,7 @@ WIDTH = 7.2  # inches: the measure of an A4 page, and readable on a phone
 KINDS = {
     "Conv2d": "#0072B2",
     "MyConv2d": "#0072B2",
+    "MyDilatedConv2d": "#E69F00",
     "ConvTranspose2d": "#56B4E9",
     "MaxPool2d": "#D55E00",
     "Upsample": "#009E73",
@@ -79,7 +80,7 @@ def training_curves(
     `curves` maps a name to (training, validation), each [seeds, epochs] or [epochs]; `lines` maps names to values that
     are drawn across. `log` makes the vertical axis logarithmic.
     """
-    figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.9), layout="constrained")
     axes = figure.add_subplot()
     for (name, pair), colour, dash in zip(curves.items(), cycle(COLOURS), cycle(DASHES), strict=False):
         for values, part in zip(pair, ("training", "validation"), strict=True):
@@ -102,7 +103,7 @@ def training_curves(
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-    axes.legend(loc="upper right")
+    figure.legend(loc="outside lower center", ncols=3)  # inside it would hide a curve or a line
     return figure
 
 
