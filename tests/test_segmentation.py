@@ -256,6 +256,21 @@ def test_the_last_layer_is_solved():
     assert loss == pytest.approx(other.fun, abs=1e-3)
 
 
+def test_colour_and_place_are_of_the_pixel_alone():
+    """A red picture has hue 0 everywhere; a pixel's numbers stay when others change; the middle is near the middle."""
+    red = torch.tensor([255, 0, 0], dtype=torch.uint8).expand(1, 9, 9, 3)
+    found = segmentation.colour_and_place(red)
+    assert torch.equal(found[0, :7, 4, 4], torch.tensor([1.0, 0, 0, 1, 1, 1, 1]))
+    assert torch.allclose(found[0, 7:13, 2, 3], torch.tensor([1.0, 0, 1, 0, 1, 0]), atol=1e-6)
+    assert torch.allclose(found[0, 13:, 4, 4], torch.tensor([0.0, 0, 0, 0, 0, 1]), atol=1e-6)
+    assert torch.allclose(found[0, 13:, 0, 8], torch.tensor([1, -1, 1, 1, 2**0.5, np.exp(-6)]).float(), atol=1e-6)
+    other = red.clone()
+    other[0, 0, 0] = 90
+    changed = (segmentation.colour_and_place(other) != found).any(1)[0]
+    assert changed.nonzero().tolist() == [[0, 0]]
+    assert segmentation.colour_and_place(red, size=3).shape == (1, 19, 3, 3)
+
+
 def test_directions_in_which_features_do_not_vary_do_no_harm():
     """A constant channel and a copy of another one leave the optimum what it is."""
     features = torch.randn(5, 2, 4, 4, generator=torch.Generator().manual_seed(2))

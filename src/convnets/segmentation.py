@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.colors import rgb_to_hsv
 from scipy.optimize import minimize
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -126,6 +127,22 @@ def soft_iou_loss(logits: Tensor, masks: Tensor) -> Tensor:
     intersection = (x * y).sum((1, 2))
     union = (x + y - x * y).sum((1, 2))
     return (1 - intersection / union).mean()
+
+
+def colour_and_place(images: Tensor, size: int = 64) -> Tensor:
+    """What a pixel says by itself: float [N, 19, s, s], where s is the pictures' side, and at most `size`.
+
+    Of its colour red, green, blue, saturation S and brightness with their squares, and S cos kh and S sin kh of its hue
+    h for k = 1, 2, 3; of its place x and y in [-1, 1], their squares, the distance r to the middle, and exp(-3 r²).
+    """
+    hue, saturation, brightness = torch.from_numpy(rgb_to_hsv(images.numpy() / 255)).float().unbind(-1)
+    waves = [saturation * wave(2 * torch.pi * k * hue) for k in (1, 2, 3) for wave in (torch.cos, torch.sin)]
+    x = torch.linspace(-1, 1, images.shape[1]).expand_as(hue)
+    y = x.transpose(1, 2)
+    r = (x**2 + y**2).sqrt()
+    colour = [*(images / 255).unbind(-1), saturation, brightness, saturation**2, brightness**2, *waves]
+    features = torch.stack([*colour, x, y, x**2, y**2, r, torch.exp(-3 * r**2)], 1)
+    return features if len(x[0]) <= size else F.interpolate(features, (size, size), mode="area")
 
 
 def solve_last_layer(features: Tensor, masks: Tensor, steps: int = 500) -> tuple[nn.Conv2d, float, float]:
