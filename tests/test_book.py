@@ -52,25 +52,6 @@ def test_a_change_of_prose_runs_no_notebook(book):
     assert "twice = 8" in chapter
 
 
-def test_what_hidden_code_records_is_folded_away_with_it(book):
-    """Prose shows those numbers; what else the cell shows stays, and so do the records of code that is shown."""
-    hidden = "import benchbook\nfrom IPython.display import Markdown\n_ = benchbook.value('{}', 1)\n"
-    write_notebook(
-        book.root / "experiments" / "alone.ipynb",
-        markdown("# Stand alone"),
-        code("import benchbook", "x = benchbook.value('x', 7)"),
-        code(hidden.format("alone"), tags=("hide-input",)),
-        code(hidden.format("beside") + "Markdown('a *table*')", tags=("hide-input",)),
-    )
-    book.run("build", "--no-pdf")
-    cells = re.split('<div class="cell (?=[^"]*docutils)', book.html("experiments/alone"))
-    shown, alone, beside = cells[1:]
-    assert "x = 7" in shown
-    assert re.search(r"^tag_hide-cell.*<summary.*alone = 1", alone, re.DOTALL)
-    assert "<em>table</em>" in beside
-    assert "beside = 1" not in beside
-
-
 def test_an_edited_import_reruns_what_reaches_it_and_updates_the_prose(book):
     """The start page shows the new number, though its own text is unchanged; undoing the edit runs nothing."""
     book.run("build", "--no-pdf")

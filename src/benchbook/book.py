@@ -12,7 +12,6 @@ import shutil
 import stat
 import sys
 from collections.abc import Container, Iterable, Mapping
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,6 @@ SPHINX = {
     "html_context": {"default_mode": "auto"},  # the theme complains on its console where none is said
     "latex_individualpages": False,  # jupyter-book wants it said
 }
-HIDDEN = "hide-input"  # the tag of a cell whose code is folded away
 OTHERS = 8  # runs that a number's provenance lists beside the shown one
 # Texts are copied and compared, so that time stamps do not count.
 TEXTS = {".md", ".rst", ".ipynb", ".txt", ".bib", ".py", ".yml"}
@@ -132,38 +130,27 @@ def merged(path: Path, run: Run | None) -> dict[str, Any]:
     outputs: list[Any] = []
     if run is not None:
         executed = json.loads((run.folder / EXECUTED).read_text(encoding="utf-8"))
-        outputs = [(cell["outputs"], cell.get("execution_count")) for cell in code_cells(executed)]
+        outputs = [(_readable(cell["outputs"]), cell.get("execution_count")) for cell in code_cells(executed)]
     for number, cell in enumerate(code_cells(notebook)):
         cell["outputs"], cell["execution_count"] = outputs[number] if number < len(outputs) else ([], None)
-        if HIDDEN in cell["metadata"].get("tags", ()):
-            _fold(cell)
-        cell["outputs"] = _readable(cell["outputs"])
     return notebook
-
-
-def _fold(cell: dict[str, Any]) -> None:
-    """Records of a cell whose code is folded away are folded with it: the prose beside it shows them."""
-    others = [output for output in cell["outputs"] if not _is_record(output)]
-    if cell["outputs"] and not others:
-        cell["metadata"]["tags"] = [*(tag for tag in cell["metadata"]["tags"] if "hide" not in tag), "hide-cell"]
-    else:
-        cell["outputs"] = others
 
 
 def _readable(outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Outputs without the records, which are for results.json; their texts stand together, a line each."""
     readable: list[dict[str, Any]] = []
-    for records, group in groupby(outputs, _is_record):
-        if records:
-            lines = ["".join(output["data"]["text/plain"]) + "\n" for output in group]
+    lines: list[str] | None = None
+    for output in outputs:
+        data = output.get("data", {})
+        if not any("vnd.benchbook" in mime for mime in data):
+            readable.append(output)
+            lines = None
+            continue
+        if lines is None:
+            lines = []
             readable.append({"output_type": "stream", "name": "stdout", "text": lines})
-        else:
-            readable += group
+        lines.append("".join(data["text/plain"]) + "\n")
     return readable
-
-
-def _is_record(output: dict[str, Any]) -> bool:
-    return any("vnd.benchbook" in mime for mime in output.get("data", {}))
 
 
 def describe(

@@ -32,8 +32,7 @@ HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6", "h7")
 SCREEN_ONLY = (
     "script, style, link, meta, template, button, input:not(.task-list-item input), select, textarea, iframe, video,"
     "audio, canvas, object, nav, .headerlink, .copybtn, .linenos, .section-number, .backrefs, .benchbook-screen-only,"
-    "details.hide > summary, details.hide .cell_input, .tag_hide-output > details .cell_output,"
-    ".tag_hide-cell > details, hr.footnotes"
+    "details.hide > summary, details.hide .cell_input, .tag_hide-output > details .cell_output, hr.footnotes"
 )
 # Signs for which no font has a glyph, and what is printed for them; of others their name is printed.
 SIGNS = {"✅": "✓", "❌": "✗", "❗": "!", "❓": "?", "\ufe0f": "", "\u200d": ""}
