@@ -308,6 +308,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.setup_extension("benchbook.runs_page")
     app.setup_extension("benchbook.answers_page")
     app.setup_extension("benchbook.chapters_page")
+    app.setup_extension("benchbook.drawings")
     app.connect("config-inited", announce)
     app.connect("builder-inited", add_static_files)
     app.connect("env-get-outdated", outdated)
