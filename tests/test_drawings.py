@@ -107,8 +107,8 @@ def test_ticks_with_names_give_their_names():
 
 def test_a_drawing_inside_a_page_touches_nothing_else():
     """Every id and every reference has the prefix, no style reaches the page, the description is text."""
-    svg = '<?xml?><svg viewBox="0 0 1 1"><style>*{fill: red}</style><path id="a" clip-path="url(#b)"/><use href="#a"/></svg>'
-    found = inside(svg, "p-", 'a "curve" <x>')
+    svg = '<?xml?><svg viewBox="0 0 1 1"><style>*{fill: red}</style><path id="a" clip-path="url(#b)"/><use href="#a"/>'
+    found = inside(f"{svg}</svg>", "p-", 'a "curve" <x>')
     assert found.startswith('<svg role="img" aria-label="a &quot;curve&quot; &lt;x&gt;"')
     assert re.findall(r'id="[^"]*|#[^")]*', found) == ['id="p-a', "#p-b", "#p-a"]
     assert "<style" not in found
@@ -132,7 +132,7 @@ def drawn(book):
 @pytest.mark.slow
 @pytest.mark.browser
 def test_curves_are_read_off_switched_and_enlarged_from_a_file(drawn, page):
-    """The numbers of the run at the pointer and by arrow keys; the legend's switches; a dialog that gives focus back."""
+    """The run's numbers at the pointer and by arrow keys; the legend's switches; a dialog that gives focus back."""
     done = drawn.run("build")
     assert done.returncode == 0, done.stderr
     (folder,) = drawn.folders("alone")

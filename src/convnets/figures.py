@@ -89,8 +89,8 @@ def training_curves(
             thick = part == "validation"
             marker = "o" if thick and len(epochs) < 40 else ""
             hidden = "" if len(curves) == 1 or thick else "_"  # which keeps a name out of the legend
-            axes.plot(epochs, seeds.mean(0), color=colour, linestyle=dash if thick else ":", marker=marker, markersize=3,
-                      linewidth=1.8 if thick else 1.1, label=f"{hidden}{name}, {part}")  # fmt: skip
+            axes.plot(epochs, seeds.mean(0), color=colour, linestyle=dash if thick else ":", marker=marker,
+                      markersize=3, linewidth=1.8 if thick else 1.1, label=f"{hidden}{name}, {part}")  # fmt: skip
             if thick and len(seeds) > 1:
                 axes.fill_between(epochs, seeds.min(0), seeds.max(0), color=colour, alpha=0.18, linewidth=0)
     if len(curves) > 1:

@@ -143,6 +143,8 @@
 
   const enlarge = (picture, label, opener) => {
     const holder = make("div", { style: `height: ${picture.offsetHeight}px` });
+    const { clientWidth: width, clientHeight: height } = picture.firstElementChild ?? picture;
+    stage.style.setProperty("--ratio", width / height || 1);
     picture.replaceWith(holder);
     stage.replaceChildren(picture);
     dialog.setAttribute("aria-label", label);
