@@ -26,6 +26,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
+from benchbook.covers import opening
 from benchbook.errors import nearest
 from benchbook.fingerprint import hash_text
 from benchbook.provenance import (
@@ -63,8 +64,7 @@ class ValueRole(SphinxRole):
         found = look_up(self, "values")
         if found is None:
             return [_placeholder(self.text)], []
-        experiment, name, record = found
-        return [value("", show(record), experiment=experiment, name=name, kind="values", verdict="")], []
+        return [value_node(*found)], []
 
 
 class ClaimRole(SphinxRole):
@@ -75,6 +75,11 @@ class ClaimRole(SphinxRole):
         if found is None:
             return [_placeholder(self.text)], []
         return claim_nodes(*found), []
+
+
+def value_node(experiment: str, name: str, record: dict[str, Any]) -> nodes.Node:
+    """A number with its unit."""
+    return value("", show(record), experiment=experiment, name=name, kind="values", verdict="")
 
 
 def claim_nodes(experiment: str, name: str, record: dict[str, Any]) -> list[nodes.Node]:
@@ -209,6 +214,7 @@ def add_states(app: Sphinx, doctree: nodes.document) -> None:
     use(env, name)
     for number, cell in enumerate(n for n in doctree.findall(nodes.container) if n.get("nb_element") == "cell_code"):
         cell["ids"].append(f"cell-{number + 1}")
+    opening(doctree, section, entry["cover"])
     section.insert(1, badge(state_of(env)["profile"], entry))
     section.append(provenance(name, entry))
 
