@@ -93,6 +93,30 @@ def test_pictures_names_and_clouds_are_not_read_off():
         assert beside(figure) == ({}, {})
 
 
+def test_no_figure_is_too_strange():
+    """Whatever matplotlib draws, a notebook goes on; the one plain line among it is found."""
+    figure = Figure()
+    grid = figure.subplots(3, 3).ravel()
+    grid[0].errorbar([1, 2], [3, 4], yerr=0.1, label="bars", color=np.array([0.1, 0.2, 0.3]))
+    grid[0].twinx().bar([1, 2], [3, 4], color=["red", "none"], label="boxes")
+    grid[1].scatter([1, 2], [3, 4], c=[5, 6], label="dots")
+    grid[2].contourf(np.arange(9).reshape(3, 3))
+    grid[3].plot(np.array(["2026-11-21", "2026-11-22"], "datetime64[D]"), np.ma.masked_equal([1, 2], 2), label="days")
+    grid[4].plot(["a", "b"], [1, 2], color=(0, 0, 0, 0))
+    grid[5].hist([1, 2, 2], histtype="step", label="steps")
+    grid[6].plot([1, 2], [1, 2], transform=grid[6].transAxes)
+    grid[6].set_xscale("symlog")
+    grid[7].violinplot([[1, 2, 3]])
+    grid[8].plot([1, 2], [3, 4], label="plain")
+    figure.colorbar(grid[1].collections[0], ax=grid[1])
+    figure.add_subplot(projection="polar").plot([0, 1], [0, 1])
+    for axes in figure.axes:
+        axes.legend()
+    lines = [line for found in lines_of(figure)["panels"] for line in found["lines"]]
+    assert [line["y"] for line in lines if line["name"] == "plain"] == [[3, 4]]
+    json.dumps(lines_of(figure), allow_nan=False)
+
+
 def test_ticks_with_names_give_their_names():
     """An axis of kinds says the kind, one whose ticks are written by hand as numbers says numbers."""
     kinds, axes = drawing()

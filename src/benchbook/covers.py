@@ -50,7 +50,7 @@ def lighter(svg: bytes) -> bytes:
 
 
 def _fewer(found: re.Match[bytes], card: float) -> bytes:
-    """The pixels of a picture in a drawing that is shown `card` times as large, as base64; as JPEG, but for outlines."""
+    """A picture in a drawing that is shown `card` times as large, with fewer pixels, as base64."""
     scale = re.search(rb"matrix\(([\d.]+)", found[0])
     times = min(1.0, card * (float(scale[1]) if scale else 1.0))
     with Image.open(io.BytesIO(base64.b64decode(found[1]))) as image:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 LINES = "benchbook-lines"
@@ -123,18 +123,16 @@ def _only(artist: Any, colours: dict[str, set[str]]) -> str | None:
 
 
 def _colours(artists: Iterable[Any]) -> set[str]:
-    return {colour for artist in artists if artist is not None for colour in _colours_of(artist)}
+    """The colours of artists, of those without any ink nothing."""
+    from matplotlib.colors import to_hex, to_rgba_array  # here, where there is a figure
 
-
-def _colours_of(artist: Any) -> Iterator[str]:
-    from matplotlib.colors import to_hex  # here, where there is a figure
-
-    if hasattr(artist, "get_color"):
-        given = artist.get_color()
-        yield from [to_hex(given)] if isinstance(given, str | tuple) else map(to_hex, given)
-    elif hasattr(artist, "get_facecolor"):
-        given = artist.get_facecolor()
-        yield from [to_hex(given)] if isinstance(given, tuple) else map(to_hex, given)
+    found = set()
+    for artist in filter(None, artists):
+        given = next(
+            (getattr(artist, name)() for name in ("get_color", "get_facecolor") if hasattr(artist, name)), "none"
+        )
+        found |= {to_hex(colour) for colour in to_rgba_array(given) if colour[3]}
+    return found
 
 
 def _is_number(text: str) -> bool:
