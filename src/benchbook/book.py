@@ -18,14 +18,14 @@ from typing import Any
 from benchbook import fingerprint, toc
 from benchbook.compare import compare
 from benchbook.errors import BookError
-from benchbook.experiments import code_cells
 from benchbook.foot import DOWNLOADS
-from benchbook.plan import Plan, Project, Run
+from benchbook.outputs import merged
+from benchbook.plan import Plan, Project
 from benchbook.reference import read_references
 from benchbook.rows import Comparison
 from benchbook.runs_data import publish
 from benchbook.sheet import RUNS_FILE, plain_sheet
-from benchbook.state import EXECUTED, State, read_results
+from benchbook.state import State, read_results
 
 PACKAGE = Path(__file__).parent
 STATE_FILE = "benchbook.json"
@@ -120,38 +120,6 @@ def _put(path: Path, content: bytes | Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
         path.write_bytes(content)
-
-
-def merged(path: Path, run: Run | None) -> dict[str, Any]:
-    """The notebook as it stands, its code cells with the outputs of the run.
-
-    Prose may have changed since the run: its fingerprint holds the code only, and so the cells still match.
-    """
-    notebook: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    outputs: list[Any] = []
-    if run is not None:
-        executed = json.loads((run.folder / EXECUTED).read_text(encoding="utf-8"))
-        outputs = [(_readable(cell["outputs"]), cell.get("execution_count")) for cell in code_cells(executed)]
-    for number, cell in enumerate(code_cells(notebook)):
-        cell["outputs"], cell["execution_count"] = outputs[number] if number < len(outputs) else ([], None)
-    return notebook
-
-
-def _readable(outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Outputs without the records, which are for results.json; their texts stand together, a line each."""
-    readable: list[dict[str, Any]] = []
-    lines: list[str] | None = None
-    for output in outputs:
-        data = output.get("data", {})
-        if not any("vnd.benchbook" in mime for mime in data):
-            readable.append(output)
-            lines = None
-            continue
-        if lines is None:
-            lines = []
-            readable.append({"output_type": "stream", "name": "stdout", "text": lines})
-        lines.append("".join(data["text/plain"]) + "\n")
-    return readable
 
 
 def describe(
@@ -257,7 +225,7 @@ def _stop_at(problems: list[str], whole: bool, strict: bool) -> None:
 
 
 def sphinx(source: Path, target: Path, builder: str, strict: bool, offered: bool = False) -> list[str]:
-    """Runs a Sphinx builder, `offered` with links to the PDF; returns its warnings; raises BookError where it breaks."""
+    """Runs a Sphinx builder, `offered`: with links to the PDF; returns warnings; raises BookError where it breaks."""
     from sphinx.application import Sphinx
     from sphinx.util.docutils import docutils_namespace, patch_docutils
 

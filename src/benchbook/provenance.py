@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +46,9 @@ def badge(profile: dict[str, Any], entry: dict[str, Any]) -> nodes.Node:
 
 
 def seeds(parameters: dict[str, Any]) -> list[str]:
-    """The parameters that seed random numbers, as a reader sees them: 'seed 0', 'num_seeds 3'."""
-    return [f"{name} {plain(given)}" for name, given in parameters.items() if name in ("seed", "seeds", "num_seeds")]
+    """The parameters that seed random numbers, as a reader sees them: 'seed 0', '3 seeds'."""
+    found = {"seed": "seed {}", "seeds": "seeds {}", "num_seeds": "{} seeds"}
+    return [text.format(plain(parameters[name])) for name, text in found.items() if name in parameters]
 
 
 def machine(results: dict[str, Any]) -> list[tuple[str, str]]:
@@ -64,9 +65,14 @@ def machine(results: dict[str, Any]) -> list[tuple[str, str]]:
     return [(key, str(text)) for key, text in facts.items() if text]
 
 
+def every(record: dict[str, Any]) -> str:
+    """Each seed's result."""
+    return ", ".join(show_number(x) for x in record["values"])
+
+
 def samples(record: dict[str, Any]) -> str:
     """Each seed's result, and what a record was made from."""
-    parts = [", ".join(show_number(x) for x in record["values"])] if "values" in record else []
+    parts = [every(record)] if "values" in record else []
     parts += [f"from {', '.join(record['made_from'])}"] if record.get("made_from") else []
     return "; ".join(parts)
 
@@ -92,31 +98,38 @@ def table(titles: Sequence[str | nodes.Node], rows: Iterable[list[Any]]) -> node
 
 
 def provenance_lines(env: BuildEnvironment, node: nodes.Element) -> list[tuple[str, str]]:
-    """Where a number comes from, as pairs of key and escaped text."""
-    entry = state_of(env)["experiments"][node["experiment"]]
-    results = entry["results"]
-    record = results[node["kind"]][node["name"]]
-    profile = state_of(env)["profile"]
-    lines = [("experiment", entry["title"]), (node["kind"][:-1], node["name"])]
-    if node["kind"] == "claims" and record["relation"]:
-        lines.append(("decided by", f"{show(record['left'])} {record['relation']} {show(record['right'])}"))
-    if record.get("n", 1) > 1:
-        lines.append(("seeds", f"{show(record)} over {record['n']}{interval(record)}"))
-    lines.append(("each", samples(record)))
-    lines.append(("reference", referred(entry, node["kind"], node["name"], record)))
-    others = ((other["label"], other[node["kind"]].get(node["name"])) for other in entry["others"])
-    lines += [
-        ("other run", f"{found if isinstance(found, str) else show(found)} ({label})")
-        for label, found in others
-        if found
+    """Where a number or a verdict comes from, as pairs of key and escaped text."""
+    state = state_of(env)
+    entry, profile, kind, name = state["experiments"][node["experiment"]], state["profile"], node["kind"], node["name"]
+    record, environment = entry["results"][kind][name], entry["results"]["environment"]
+    changed = ", ".join(f"{key} = {plain(given)}" for key, given in entry["changed_parameters"].items())
+    others = ((other["label"], other[kind].get(name)) for other in entry["others"])
+    lines = [
+        ("experiment", entry["title"]),
+        (kind[:-1], name),
+        *_decided(record, kind),
+        ("made from", ", ".join(record.get("made_from", ()))),
+        ("reference", referred(entry, kind, name, record)),
+        *(("other run", f"{found if kind == 'claims' else show(found)} ({label})") for label, found in others if found),
+        ("parameters", f"{changed}; all others as by default" if changed else "all as by default"),
+        ("profile", profile["title"] + (" (a reduced run)" if profile["reduced"] else "")),
+        ("device", environment.get("device", "")),
+        ("machine", environment["machine"]),
+        ("took", duration(entry["results"]["seconds"])),
+        ("commit", environment.get("commit", "")),
     ]
-    changed = ", ".join(f"{k} = {plain(v)}" for k, v in entry["changed_parameters"].items())
-    lines.append(("parameters", f"{changed}; all others as by default" if changed else "all as by default"))
-    lines.append(("profile", profile["title"] + (" (a reduced run)" if profile["reduced"] else "")))
-    environment = results["environment"]
-    lines += [("device", environment.get("device", "")), ("machine", environment["machine"])]
-    lines += [("took", duration(results["seconds"])), ("commit", environment.get("commit", ""))]
     return [(key, html.escape(text)) for key, text in lines if text]
+
+
+def _decided(record: dict[str, Any], kind: str) -> Iterator[tuple[str, str]]:
+    """What a claim compares; of numbers over several seeds mean, spread, interval and each seed's result."""
+    compared = kind == "claims" and record["relation"]
+    if compared:
+        yield "decided by", f"{show(record['left'])} {record['relation']} {show(record['right'])}"
+    for numbers in (record["left"], record["right"]) if compared else (record,):
+        if numbers.get("n", 1) > 1:
+            yield "seeds", f"{show(numbers)} over {numbers['n']}{interval(numbers)}"
+            yield "each seed", every(numbers)
 
 
 def interval(record: dict[str, Any]) -> str:
@@ -156,7 +169,7 @@ def differs(record: dict[str, Any], reference: dict[str, Any]) -> bool | None:
 
 
 def duration(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
+    return f"{seconds:.1f}\u00a0s" if seconds < 100 else f"{seconds / 60:.1f}\u00a0min"
 
 
 def plain(given: Any) -> str:

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import yaml
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
@@ -99,7 +100,7 @@ class ReferenceRole(SphinxRole):
         if record is None:
             return [nodes.inline("", NOT_YET, reftitle="not among the reference results")], []
         where = f"{reference['profile']} profile, {reference['environment']['machine']}, {reference['date']}"
-        return [nodes.inline("", show(record), reftitle=where)], []
+        return [nodes.inline("", show(record), reftitle=where, classes=["benchbook-number"])], []
 
 
 class Claims(SphinxDirective):
@@ -262,9 +263,10 @@ def _popover(self: Any, classes: str, text: str, body: str) -> None:
 
 def announce(app: Sphinx, config: Any) -> None:
     """Every page of a reduced book says so in a bar above it; every page knows the repository that it lies in."""
-    said = config.html_theme_options
-    url, branch = str(said.get("repository_url") or "").rstrip("/"), str(said.get("repository_branch") or "main")
-    config.benchbook_repository = (url.removesuffix(".git"), branch, str(said.get("path_to_docs") or ""))
+    file = Path(app.srcdir, "_config.yml")  # Jupyter Book names its own repository where a book names none
+    said = (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("repository") or {} if file.is_file() else {}
+    url, branch = str(said.get("url") or "").rstrip("/").removesuffix(".git"), str(said.get("branch") or "main")
+    config.benchbook_repository = (url, branch, str(said.get("path_to_book") or ""))
     path = Path(app.srcdir, config.benchbook_state)
     if path.is_file():
         profile = json.loads(path.read_text(encoding="utf-8"))["profile"]
