@@ -35,7 +35,7 @@ FLOORS = {
         3: {"plan", "mend", "pictures", "provenance", "scaffold"},
         4: {"covers", "foot", "state", "sheet", "typeset"},
         5: {"run", "changes", "compare", "display", "drawings", "outputs", "runs_data", "site", "pdf", "reference"},
-        6: {"schedule", "reports", "book", "answers_page", "chapters_page", "runs_page"},
+        6: {"schedule", "reports", "book", "answers_page", "cells", "chapters_page", "runs_page"},
         7: {"standalone"},
         8: {"submission"},
         9: {"commands"},

@@ -26,7 +26,6 @@ from benchbook.answers import ANSWERS, BRIEFS, Answer, Brief, read_answers, read
 from benchbook.drawings import drawn
 from benchbook.errors import BookError, nearest
 from benchbook.experiments import code_cells, source
-from benchbook.outputs import RECORDS
 from benchbook.pictures import KINDS, named, numbers, put, shown
 from benchbook.provenance import chapter_link, state_of
 from benchbook.site import NOT_YET, speaking_for, use
@@ -137,10 +136,7 @@ class Shown(SphinxDirective):
         found = list(shown(cell, kinds))
         for (kind, content), lines in zip(found, numbers(cell, kinds), strict=True):
             yield self.text(content.decode()) if kind == "md" else self.picture(cell, kind, content, lines)
-        printed = "".join(
-            "".join(output["data"]["text/plain"] if RECORDS in output.get("metadata", {}) else output.get("text", ""))
-            for output in cell["outputs"]
-        )
+        printed = "".join("".join(output.get("text", "")) for output in cell["outputs"])
         if printed and not found:
             yield nodes.literal_block(printed, printed, language="text")
 

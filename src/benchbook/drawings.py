@@ -15,10 +15,6 @@ from typing import Any
 from docutils import nodes
 from sphinx.application import Sphinx
 
-from benchbook.experiments import code_cells
-from benchbook.pictures import numbers
-from benchbook.provenance import experiment_on
-
 SCRIPT = Path(__file__).parent / "static" / "explore.js"
 LOOKS = "max-width: 100%; height: auto; stroke-linejoin: round; stroke-linecap: butt"  # matplotlib's own for all paths
 
@@ -30,20 +26,6 @@ class drawing(nodes.image):
 def drawn(image: nodes.image, lines: dict[str, Any] | None) -> nodes.image:
     """The image itself, or as a drawing with its numbers, if there are any."""
     return drawing("", **{**image.attributes, "lines": lines}) if lines else image
-
-
-def add_numbers(app: Sphinx, doctree: nodes.document) -> None:
-    """Makes drawings of a chapter's pictures where the run has left numbers beside them."""
-    page = app.env.docname
-    if experiment_on(app.env, page) is None:
-        return
-    cells = code_cells(json.loads(Path(app.srcdir, f"{page}.ipynb").read_text(encoding="utf-8")))
-    places = [node for node in doctree.findall(nodes.container) if node.get("nb_element") == "cell_code"]
-    for cell, place in zip(cells, places, strict=False):
-        found, images = numbers(cell), list(place.findall(nodes.image))
-        if len(found) == len(images):  # else something else shows pictures, too
-            for image, lines in zip(images, found, strict=True):
-                image.replace_self(drawn(image, lines))
 
 
 def keep_in_page(app: Sphinx, doctree: nodes.document, page: str) -> None:
@@ -87,7 +69,6 @@ def add_script(app: Sphinx, error: Exception | None) -> None:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Registers all this with Sphinx."""
     app.add_node(drawing, html=(visit_drawing, depart_drawing))
-    app.connect("doctree-read", add_numbers)
     app.connect("doctree-resolved", keep_in_page)
     app.connect("build-finished", add_script)
     app.add_js_file(SCRIPT.name, loading_method="defer")

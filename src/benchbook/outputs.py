@@ -1,8 +1,7 @@
-"""A notebook as the book shows it: today's prose and code, the outputs of a run, and what it recorded folded away."""
+"""A notebook as the book shows it: today's prose and code, with the outputs of a run."""
 
 from __future__ import annotations
 
-import html
 import json
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from benchbook.record import CLAIM, CURVE, VALUE
 from benchbook.state import EXECUTED
 
 KINDS = {VALUE: "value", CLAIM: "claim", CURVE: "curve"}
-RECORDS = "benchbook-records"  # in the metadata of the output that stands for records: their texts
+RECORDS = "benchbook-records"  # in a cell's metadata: the texts of its records, with what they are
 
 
 def merged(path: Path, run: Run | None) -> dict[str, Any]:
@@ -22,43 +21,40 @@ def merged(path: Path, run: Run | None) -> dict[str, Any]:
     Prose may have changed since the run: its fingerprint holds the code only, and so the cells still match.
     """
     notebook: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    outputs: list[Any] = []
+    executed: list[Any] = []
     if run is not None:
-        executed = json.loads((run.folder / EXECUTED).read_text(encoding="utf-8"))
-        outputs = [(_readable(cell["outputs"]), cell.get("execution_count")) for cell in code_cells(executed)]
+        executed = code_cells(json.loads((run.folder / EXECUTED).read_text(encoding="utf-8")))
     for number, cell in enumerate(code_cells(notebook)):
-        cell["outputs"], cell["execution_count"] = outputs[number] if number < len(outputs) else ([], None)
+        made = executed[number] if number < len(executed) else {"outputs": []}
+        cell["outputs"], records = _readable(made["outputs"])
+        cell["execution_count"] = made.get("execution_count")
+        if records:
+            cell["metadata"] = {**cell["metadata"], RECORDS: records}
     return notebook
 
 
-def _readable(outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Outputs in which records that follow one another, whose numbers the prose says, are one that opens on request."""
+def _readable(outputs: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Outputs without the records, which are for results.json; their texts stand together, a line each.
+
+    With them these texts, and what each of them holds: '3 values, 1 claim'.
+    """
     readable: list[dict[str, Any]] = []
-    records: list[dict[str, Any]] = []
+    records: dict[str, str] = {}
+    found: list[dict[str, Any]] = []
     for output in [*outputs, {}]:
         data = output.get("data", {})
         if any("vnd.benchbook" in mime for mime in data):
-            records.append(data)
+            found.append(data)
             continue
-        if records:
-            readable.append(_folded(records))
-            records = []
-        if output:
-            readable.append(output)
-    return readable
+        if found:
+            lines = ["".join(record["text/plain"]) + "\n" for record in found]
+            readable.append({"output_type": "stream", "name": "stdout", "text": lines})
+            records["".join(lines)] = _counted(found)
+            found = []
+        readable += [output] * bool(output)
+    return readable, records
 
 
-def _folded(records: list[dict[str, Any]]) -> dict[str, Any]:
-    """Records as one output, a line each, for the screen alone: print has all of them at the chapter's end."""
-    lines = "".join("".join(data["text/plain"]) + "\n" for data in records)
+def _counted(records: list[dict[str, Any]]) -> str:
     kinds = [next((kind for mime, kind in KINDS.items() if mime in data), "fact") for data in records]
-    counts = ", ".join(f"{kinds.count(kind)} {kind}{'s' * (kinds.count(kind) > 1)}" for kind in dict.fromkeys(kinds))
-    code = (
-        f'<details class="benchbook-records benchbook-screen-only"><summary>Recorded here: {counts}</summary>'
-        f"<pre>{html.escape(lines)}</pre></details>"
-    )
-    return {
-        "output_type": "display_data",
-        "data": {"text/html": code, "text/plain": lines},
-        "metadata": {RECORDS: True},
-    }
+    return ", ".join(f"{kinds.count(kind)} {kind}{'s' * (kinds.count(kind) > 1)}" for kind in dict.fromkeys(kinds))

@@ -335,6 +335,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.setup_extension("benchbook.answers_page")
     app.setup_extension("benchbook.chapters_page")
     app.setup_extension("benchbook.drawings")
+    app.setup_extension("benchbook.cells")
     app.connect("config-inited", announce)
     app.connect("builder-inited", add_static_files)
     app.connect("env-get-outdated", outdated)
