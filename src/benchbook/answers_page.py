@@ -23,9 +23,10 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 from benchbook.answers import ANSWERS, BRIEFS, Answer, Brief, read_answers, read_briefs
+from benchbook.drawings import drawn
 from benchbook.errors import BookError, nearest
 from benchbook.experiments import code_cells, source
-from benchbook.pictures import KINDS, named, put, shown
+from benchbook.pictures import KINDS, named, numbers, put, shown
 from benchbook.provenance import chapter_link, state_of
 from benchbook.site import NOT_YET, speaking_for, use
 
@@ -131,9 +132,10 @@ class Shown(SphinxDirective):
 
     def output(self, cell: Mapping[str, Any]) -> Iterator[nodes.Node]:
         """The cell's pictures as figures, and its markdown as text; where it shows neither, what it prints."""
-        found = list(shown(cell, KINDS | {"text/markdown": "md"}))
-        for kind, content in found:
-            yield self.text(content.decode()) if kind == "md" else self.picture(cell, kind, content)
+        kinds = KINDS | {"text/markdown": "md"}
+        found = list(shown(cell, kinds))
+        for (kind, content), lines in zip(found, numbers(cell, kinds), strict=True):
+            yield self.text(content.decode()) if kind == "md" else self.picture(cell, kind, content, lines)
         printed = "".join("".join(output.get("text", "")) for output in cell["outputs"])
         if printed and not found:
             yield nodes.literal_block(printed, printed, language="text")
@@ -143,14 +145,14 @@ class Shown(SphinxDirective):
         self.state.nested_parse(StringList(markdown.splitlines(), self.get_source_info()[0]), 0, box)
         return box
 
-    def picture(self, cell: Mapping[str, Any], kind: str, content: bytes) -> nodes.Node:
+    def picture(self, cell: Mapping[str, Any], kind: str, content: bytes, lines: dict[str, Any] | None) -> nodes.Node:
         settings = cell["metadata"].get("mystnb", {})
         folder = Path(self.env.app.outdir).parent / "shown"
         folder.mkdir(exist_ok=True)
         file = put(folder, kind, content)
         page = Path(self.env.srcdir, self.env.docname).parent
         image = nodes.image("", uri=os.path.relpath(file, page), alt=settings.get("image", {}).get("alt", ""))
-        figure = Picture("", image, align="default")
+        figure = Picture("", drawn(image, lines), align="default")
         caption = settings.get("figure", {}).get("caption")
         if caption:
             figure += nodes.caption(caption, "", *self.parse_inline(str(caption))[0])

@@ -18,13 +18,14 @@ from typing import Any
 from benchbook import fingerprint, toc
 from benchbook.compare import compare
 from benchbook.errors import BookError
-from benchbook.experiments import code_cells
-from benchbook.plan import Plan, Project, Run
+from benchbook.foot import DOWNLOADS
+from benchbook.outputs import merged
+from benchbook.plan import Plan, Project
 from benchbook.reference import read_references
 from benchbook.rows import Comparison
 from benchbook.runs_data import publish
 from benchbook.sheet import RUNS_FILE, plain_sheet
-from benchbook.state import EXECUTED, State, read_results
+from benchbook.state import State, read_results
 
 PACKAGE = Path(__file__).parent
 STATE_FILE = "benchbook.json"
@@ -121,38 +122,6 @@ def _put(path: Path, content: bytes | Path) -> None:
         path.write_bytes(content)
 
 
-def merged(path: Path, run: Run | None) -> dict[str, Any]:
-    """The notebook as it stands, its code cells with the outputs of the run.
-
-    Prose may have changed since the run: its fingerprint holds the code only, and so the cells still match.
-    """
-    notebook: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    outputs: list[Any] = []
-    if run is not None:
-        executed = json.loads((run.folder / EXECUTED).read_text(encoding="utf-8"))
-        outputs = [(_readable(cell["outputs"]), cell.get("execution_count")) for cell in code_cells(executed)]
-    for number, cell in enumerate(code_cells(notebook)):
-        cell["outputs"], cell["execution_count"] = outputs[number] if number < len(outputs) else ([], None)
-    return notebook
-
-
-def _readable(outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Outputs without the records, which are for results.json; their texts stand together, a line each."""
-    readable: list[dict[str, Any]] = []
-    lines: list[str] | None = None
-    for output in outputs:
-        data = output.get("data", {})
-        if not any("vnd.benchbook" in mime for mime in data):
-            readable.append(output)
-            lines = None
-            continue
-        if lines is None:
-            lines = []
-            readable.append({"output_type": "stream", "name": "stdout", "text": lines})
-        lines.append("".join(data["text/plain"]) + "\n")
-    return readable
-
-
 def describe(
     project: Project, book: Plan, states: dict[str, State], compared: Iterable[Comparison] = ()
 ) -> dict[str, Any]:
@@ -191,9 +160,9 @@ def describe(
 
 
 def _others(found: Comparison) -> list[dict[str, Any]]:
-    """The runs that the book does not show, of today's code: what tells each apart, and its values."""
+    """The runs that the book does not show, of today's code: what tells each apart, its values and claims."""
     rows = [row for row in found.rows if not row.shown and not row.older]
-    return [{"label": found.label(row), "values": row.values} for row in rows[:OTHERS]]
+    return [{"label": found.label(row), "values": row.values, "claims": row.claims} for row in rows[:OTHERS]]
 
 
 def build(project: Project, book: Plan, how: Mapping[Path, State], *, pdf: bool = True) -> str:
@@ -211,13 +180,16 @@ def build(project: Project, book: Plan, how: Mapping[Path, State], *, pdf: bool 
     compared = [compare(project, name, book) for name in states if (project.runs / name).is_dir()]
     source = stage(project, book, states, compared)
     whole = all(state.name == "ok" for state in states.values())
-    _stop_at(sphinx(source, html, "html", book.strict), whole, book.strict)
+    offered = pdf and book.strict  # a book that is not strict may turn out to have no PDF
+    _stop_at(sphinx(source, html, "html", book.strict, offered), whole, book.strict)
     _add_start_page(project, html)
     if (html / "_static" / "runs").is_dir():  # the extension makes it where a page compares runs
         publish(compared, html / "_static" / "runs")
     files = [str(html / "index.html")]
     if pdf and _make_pdf(project, book, source, whole):
         files.append(str(document))
+        if offered:
+            shutil.copy(document, html / DOWNLOADS)
     marker.write_text(json.dumps({"digest": digest, "pdf": pdf, "files": files}))
     return " and ".join(files)
 
@@ -228,7 +200,7 @@ def _make_pdf(project: Project, book: Plan, source: Path, whole: bool) -> bool:
 
     single, document = project.build / "singlehtml", project.build / "book.pdf"
     try:
-        _stop_at(sphinx(source, single, "singlehtml", book.strict), whole, book.strict)
+        _stop_at(sphinx(source, single, "singlehtml", book.strict, book.strict), whole, book.strict)
         make_pdf(single, document, settings(project, book))
     except BookError as error:
         if book.strict:
@@ -252,8 +224,8 @@ def _stop_at(problems: list[str], whole: bool, strict: bool) -> None:
         raise BookError("\n".join(serious))
 
 
-def sphinx(source: Path, target: Path, builder: str, strict: bool) -> list[str]:
-    """Runs a Sphinx builder over the source; returns its warnings, a line each; raises BookError where it breaks."""
+def sphinx(source: Path, target: Path, builder: str, strict: bool, offered: bool = False) -> list[str]:
+    """Runs a Sphinx builder, `offered`: with links to the PDF; returns warnings; raises BookError where it breaks."""
     from sphinx.application import Sphinx
     from sphinx.util.docutils import docutils_namespace, patch_docutils
 
@@ -262,7 +234,7 @@ def sphinx(source: Path, target: Path, builder: str, strict: bool) -> list[str]:
     log = io.StringIO()
     error = ""
     try:
-        config = _sphinx_config(source, strict)
+        config = {**_sphinx_config(source, strict), "benchbook_pdf": offered}
         with patch_docutils(), docutils_namespace():
             app = Sphinx(source, None, target, doctrees, builder, config, status=None, warning=log, keep_going=True)
             if builder == "singlehtml":

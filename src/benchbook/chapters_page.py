@@ -1,30 +1,26 @@
 """The directive {chapters}: a card for each chapter on the screen, a table of them in print.
 
-A card has a picture, the title, the state, how many claims hold, and the chapter's headline claim. The notebook's
-metadata say which: `benchbook: {cover: fig-name, headline: claim_name}`; without them the card has the first picture.
+A card has a picture, the title, the state, how many claims hold, and the chapter's headline, a claim or a value. The
+notebook's metadata say which: `benchbook: {cover: fig-name, headline: name}`; without them it has the first picture.
 """
 
 from __future__ import annotations
 
-import io
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from docutils import nodes
-from PIL import Image
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from benchbook import toc
-from benchbook.experiments import code_cells
-from benchbook.pictures import named, put, shown
+from benchbook.covers import cover
+from benchbook.pictures import put
 from benchbook.provenance import chapter_link, duration, state_of, table
-from benchbook.site import NOT_YET, claim_nodes, use
+from benchbook.site import NOT_YET, claim_nodes, use, value_node
 
-WIDTH = 360  # pixels of a card's picture: twice its width on the screen
 TITLES = ["chapter", "state", "values", "claims that hold", "time", "device"]
 
 
@@ -54,9 +50,12 @@ class Chapters(SphinxDirective):
             page = Path(self.env.srcdir, self.env.docname).parent
             card += nodes.image("", uri=os.path.relpath(put(folder, *picture), page), alt="")
         card += nodes.paragraph("", "", chapter_link(self.env, name, entry["title"]), classes=["benchbook-card-title"])
-        headline = results.get("claims", {}).get(entry["headline"])
-        if headline:
-            card += nodes.paragraph("", "", *claim_nodes(name, entry["headline"], headline))
+        headline = entry["headline"]
+        if headline in results.get("claims", {}):
+            card += nodes.paragraph("", "", *claim_nodes(name, headline, results["claims"][headline]))
+        elif headline in results.get("values", {}):
+            label = nodes.Text(f"{headline.replace('_', ' ')}: ")
+            card += nodes.paragraph("", "", label, value_node(name, headline, results["values"][headline]))
         card += nodes.paragraph("", " · ".join(standing(entry)), classes=["benchbook-more"])
         return card
 
@@ -97,23 +96,6 @@ def held(results: dict[str, Any]) -> str:
     """How many claims hold, of how many."""
     claims = results["claims"].values()
     return f"{sum(record['holds'] is True for record in claims)} of {len(claims)}"
-
-
-def cover(notebook: Path, name: str) -> tuple[str, bytes] | None:
-    """The kind and the content of the picture that stands for a chapter, pixels made smaller; None without pictures."""
-    cells = code_cells(json.loads(notebook.read_text(encoding="utf-8")))
-    chosen = [cell for cell in cells if name and named(cell) == name] or cells
-    found = next((picture for cell in chosen for picture in shown(cell)), None)
-    return found if found is None or found[0] == "svg" else smaller(found[1])
-
-
-def smaller(content: bytes) -> tuple[str, bytes]:
-    """A picture of pixels as PNG, no wider than a card's."""
-    with Image.open(io.BytesIO(content)) as image:
-        image.thumbnail((WIDTH, WIDTH))
-        target = io.BytesIO()
-        image.convert("RGB").save(target, "PNG", optimize=True)
-    return "png", target.getvalue()
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchbook.experiments import code_cells
+from benchbook.lines import LINES
 
 KINDS = {"image/svg+xml": "svg", "image/png": "png", "image/jpeg": "jpg"}
 INDEX = "index.json"
@@ -73,6 +74,12 @@ def shown(cell: Mapping[str, Any], kinds: Mapping[str, str] = KINDS) -> Iterator
         if kind is not None:
             text = "".join(data[kind])
             yield kinds[kind], base64.b64decode(text) if kinds[kind] in ("png", "jpg") else text.encode()
+
+
+def numbers(cell: Mapping[str, Any], kinds: Mapping[str, str] = KINDS) -> list[dict[str, Any] | None]:
+    """For every output that `shown` gives, the numbers behind the lines of a drawing; None where it has none."""
+    outputs = [output for output in cell.get("outputs", ()) if any(kind in output.get("data", {}) for kind in kinds)]
+    return [output.get("metadata", {}).get(LINES) for output in outputs]
 
 
 def named(cell: Mapping[str, Any]) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import html
 import json
-import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,6 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util.nodes import make_refnode
 
 from benchbook.record import CONFIDENCE, VERDICTS, show, show_number
-
-DOWNLOADS = "_static/downloads"
-OFFERED = {
-    ".ipynb": "the notebook with its outputs",
-    "-source.ipynb": "the notebook alone",
-    ".json": "values, claims, curves",
-}
 
 
 def state_of(env: BuildEnvironment) -> dict[str, Any]:
@@ -40,53 +32,23 @@ def experiment_on(env: BuildEnvironment, page: str) -> str | None:
 
 
 def badge(profile: dict[str, Any], entry: dict[str, Any]) -> nodes.Node:
-    """One line on the state of a chapter: profile, state and reason, device, time."""
+    """One line on the state of a chapter: profile, state and reason, device, time, seeds, commit."""
     results = entry["results"]
     words = [f"{profile['title']} profile" + (" (a reduced run)" if profile["reduced"] else "")]
     words.append(f"{entry['state']}: {entry['reason']}" if entry["reason"] else entry["state"])
     if results:
         environment = results["environment"]
         words += [environment.get("device", ""), environment["machine"], duration(results["seconds"])]
+        words += [*seeds(results["parameters"]), f"commit {environment['commit']}" if environment.get("commit") else ""]
     states = ["benchbook-badge", f"benchbook-state-{entry['state'].replace(' ', '-')}"]
     states += ["benchbook-reduced"] if profile["reduced"] else []
     return nodes.container("", nodes.paragraph("", " · ".join(filter(None, words))), classes=states)
 
 
-def provenance(name: str, entry: dict[str, Any]) -> nodes.Node:
-    """How a chapter was made: command, parameters, values and claims with their cells, machine and versions."""
-    changed, results = entry["changed_parameters"], entry["results"]
-    box = nodes.container("", nodes.rubric("", "How this page was made"), classes=["benchbook-provenance"])
-    command = f"benchbook run {name}" + "".join(
-        f" -p {shlex.quote(f'{key}={plain(given)}')}" for key, given in changed.items()
-    )
-    box += nodes.paragraph("", "The command that runs this page again: ", nodes.literal("", command))
-    box += downloads(name, entry) if results else []
-    rows = [
-        [key, f"{plain(changed.get(key, default))}", "" if key in changed else "default", meaning]
-        for key, (_, default, meaning) in entry["parameters"].items()
-    ]
-    if rows:
-        box += table(["parameter", "value", "", "meaning"], rows)
-    if not results:
-        return box
-    rows = []
-    for kind in ("values", "claims"):
-        for key, record in results[kind].items():
-            text = nodes.inline("", key, ids=[f"{kind}-{name}-{key}"])
-            said = show(record) if kind == "values" else VERDICTS[record["holds"]]
-            rows.append([text, said, samples(record), _cell_link(record["cell"])])
-    if rows:
-        box += table(["value or claim", "in this run", "each seed, or made from", "cell"], rows)
-    box += nodes.paragraph("", " · ".join(f"{key} {text}" for key, text in machine(results)))
-    return box
-
-
-def downloads(name: str, entry: dict[str, Any]) -> nodes.Node:
-    """Links to the notebook with and without its outputs, and to the run's numbers, for the screen."""
-    folder = "../" * entry["page"].count("/") + f"{DOWNLOADS}/{name}"
-    links = [nodes.reference("", text, refuri=folder + suffix) for suffix, text in OFFERED.items()]
-    words = [node for link in links for node in (nodes.Text(", "), link)][1:]
-    return nodes.paragraph("", "", nodes.Text("To take away: "), *words, classes=["benchbook-screen-only"])
+def seeds(parameters: dict[str, Any]) -> list[str]:
+    """The parameters that seed random numbers, as a reader sees them: 'seed 0', '3 seeds'."""
+    found = {"seed": "seed {}", "seeds": "seeds {}", "num_seeds": "{} seeds"}
+    return [text.format(plain(parameters[name])) for name, text in found.items() if name in parameters]
 
 
 def machine(results: dict[str, Any]) -> list[tuple[str, str]]:
@@ -103,15 +65,16 @@ def machine(results: dict[str, Any]) -> list[tuple[str, str]]:
     return [(key, str(text)) for key, text in facts.items() if text]
 
 
+def every(record: dict[str, Any]) -> str:
+    """Each seed's result."""
+    return ", ".join(show_number(x) for x in record["values"])
+
+
 def samples(record: dict[str, Any]) -> str:
     """Each seed's result, and what a record was made from."""
-    parts = [", ".join(show_number(x) for x in record["values"])] if "values" in record else []
+    parts = [every(record)] if "values" in record else []
     parts += [f"from {', '.join(record['made_from'])}"] if record.get("made_from") else []
     return "; ".join(parts)
-
-
-def _cell_link(number: int) -> nodes.Node:
-    return nodes.reference("", str(number), refid=f"cell-{number}", internal=True)
 
 
 def chapter_link(env: BuildEnvironment, name: str, title: str, target: str = "") -> nodes.Node:
@@ -135,25 +98,38 @@ def table(titles: Sequence[str | nodes.Node], rows: Iterable[list[Any]]) -> node
 
 
 def provenance_lines(env: BuildEnvironment, node: nodes.Element) -> list[tuple[str, str]]:
-    """Where a number comes from, as pairs of key and escaped text."""
-    entry = state_of(env)["experiments"][node["experiment"]]
-    results = entry["results"]
-    record = results[node["kind"]][node["name"]]
-    lines = [("experiment", entry["title"]), (node["kind"][:-1], f"{node['name']} (cell {record['cell']})")]
-    if node["kind"] == "claims" and record["relation"]:
-        lines.append(("decided by", f"{show(record['left'])} {record['relation']} {show(record['right'])}"))
-    if record.get("n", 1) > 1:
-        lines.append(("seeds", f"{show(record)} over {record['n']}{interval(record)}"))
-    lines.append(("each", samples(record)))
-    if node["kind"] == "values":
-        lines.append(("reference", referred(entry, node["name"], record)))
-        others = ((other["label"], other["values"].get(node["name"])) for other in entry["others"])
-        lines += [("other run", f"{show(found)} ({label})") for label, found in others if found]
-    lines.append(("parameters", ", ".join(f"{k} = {plain(v)}" for k, v in entry["changed_parameters"].items())))
-    environment = results["environment"]
-    lines += [("device", environment.get("device", "")), ("machine", environment["machine"])]
-    lines += [("took", duration(results["seconds"])), ("commit", environment.get("commit", ""))]
+    """Where a number or a verdict comes from, as pairs of key and escaped text."""
+    state = state_of(env)
+    entry, profile, kind, name = state["experiments"][node["experiment"]], state["profile"], node["kind"], node["name"]
+    record, environment = entry["results"][kind][name], entry["results"]["environment"]
+    changed = ", ".join(f"{key} = {plain(given)}" for key, given in entry["changed_parameters"].items())
+    others = ((other["label"], other[kind].get(name)) for other in entry["others"])
+    lines = [
+        ("experiment", entry["title"]),
+        (kind[:-1], name),
+        *_decided(record, kind),
+        ("made from", ", ".join(record.get("made_from", ()))),
+        ("reference", referred(entry, kind, name, record)),
+        *(("other run", f"{found if kind == 'claims' else show(found)} ({label})") for label, found in others if found),
+        ("parameters", f"{changed}; all others as by default" if changed else "all as by default"),
+        ("profile", profile["title"] + (" (a reduced run)" if profile["reduced"] else "")),
+        ("device", environment.get("device", "")),
+        ("machine", environment["machine"]),
+        ("took", duration(entry["results"]["seconds"])),
+        ("commit", environment.get("commit", "")),
+    ]
     return [(key, html.escape(text)) for key, text in lines if text]
+
+
+def _decided(record: dict[str, Any], kind: str) -> Iterator[tuple[str, str]]:
+    """What a claim compares; of numbers over several seeds mean, spread, interval and each seed's result."""
+    compared = kind == "claims" and record["relation"]
+    if compared:
+        yield "decided by", f"{show(record['left'])} {record['relation']} {show(record['right'])}"
+    for numbers in (record["left"], record["right"]) if compared else (record,):
+        if numbers.get("n", 1) > 1:
+            yield "seeds", f"{show(numbers)} over {numbers['n']}{interval(numbers)}"
+            yield "each seed", every(numbers)
 
 
 def interval(record: dict[str, Any]) -> str:
@@ -167,14 +143,16 @@ def interval(record: dict[str, Any]) -> str:
     return f"; 95 % interval of the mean {low} … {high}"
 
 
-def referred(entry: dict[str, Any], name: str, record: dict[str, Any]) -> str:
-    """The reference result of a value: from which profile, machine and day, and whether this run is far from it."""
+def referred(entry: dict[str, Any], kind: str, name: str, record: dict[str, Any]) -> str:
+    """The reference result of a value or a claim: from which profile, machine and day, and whether a value is far."""
     reference = entry["reference"]
-    known = reference.get("values", {}).get(name)
+    known = reference.get(kind, {}).get(name)
     if known is None:
         return ""
     environment = reference["environment"]
     where = ", ".join(filter(None, (environment.get("device"), environment["machine"], reference["date"])))
+    if kind == "claims":
+        return f"{VERDICTS[known['holds']]} in the {reference['profile']} profile ({where})"
     same = reference["parameters"] == entry["results"]["parameters"]
     far = "; further from this run than the seeds' spread" if same and differs(record, known) else ""
     return f"{show(known)} in the {reference['profile']} profile ({where}){far}"
@@ -191,7 +169,7 @@ def differs(record: dict[str, Any], reference: dict[str, Any]) -> bool | None:
 
 
 def duration(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
+    return f"{seconds:.1f}\u00a0s" if seconds < 100 else f"{seconds / 60:.1f}\u00a0min"
 
 
 def plain(given: Any) -> str:

@@ -219,7 +219,7 @@ def show(record: dict[str, Any]) -> str:
     """A value's record as a reader sees it: '61.2 %', '0.00389 ± 0.00004', '5,000'."""
     unit = f"\u00a0{record['unit']}" if record["unit"] else ""
     mean, std = record["mean"], record["std"]
-    if not std:
+    if not std or std < 1e-12 * abs(mean):  # the seeds agree but for rounding
         return f"{show_number(mean)}{unit}"
     exponent = math.floor(math.log10(std))
     if abs(mean) < 1e-4 or abs(mean) >= 1e6:

@@ -20,25 +20,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import yaml
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
+from benchbook.covers import opening
 from benchbook.errors import nearest
 from benchbook.fingerprint import hash_text
-from benchbook.provenance import (
-    DOWNLOADS,
-    OFFERED,
-    badge,
-    chapter_link,
-    experiment_on,
-    provenance,
-    provenance_lines,
-    state_of,
-    table,
-)
+from benchbook.foot import BOOK, DOWNLOADS, OFFERED, chapter_foot, prose_foot
+from benchbook.provenance import badge, chapter_link, experiment_on, provenance_lines, state_of, table
 from benchbook.record import VERDICTS, claim_sentence, show
 
 logger = logging.getLogger(__name__)
@@ -63,8 +56,7 @@ class ValueRole(SphinxRole):
         found = look_up(self, "values")
         if found is None:
             return [_placeholder(self.text)], []
-        experiment, name, record = found
-        return [value("", show(record), experiment=experiment, name=name, kind="values", verdict="")], []
+        return [value_node(*found)], []
 
 
 class ClaimRole(SphinxRole):
@@ -75,6 +67,11 @@ class ClaimRole(SphinxRole):
         if found is None:
             return [_placeholder(self.text)], []
         return claim_nodes(*found), []
+
+
+def value_node(experiment: str, name: str, record: dict[str, Any]) -> nodes.Node:
+    """A number with its unit."""
+    return value("", show(record), experiment=experiment, name=name, kind="values", verdict="")
 
 
 def claim_nodes(experiment: str, name: str, record: dict[str, Any]) -> list[nodes.Node]:
@@ -103,7 +100,7 @@ class ReferenceRole(SphinxRole):
         if record is None:
             return [nodes.inline("", NOT_YET, reftitle="not among the reference results")], []
         where = f"{reference['profile']} profile, {reference['environment']['machine']}, {reference['date']}"
-        return [nodes.inline("", show(record), reftitle=where)], []
+        return [nodes.inline("", show(record), reftitle=where, classes=["benchbook-number"])], []
 
 
 class Claims(SphinxDirective):
@@ -161,7 +158,8 @@ def error(role: SphinxRole, text: str) -> None:
 
 
 def _placeholder(text: str) -> nodes.Node:
-    return nodes.inline("", NOT_YET, classes=["benchbook-missing"], reftitle=f"no run has produced {text} yet")
+    """Stands where a number will: on the screen a button that says which run is missing."""
+    return value("", NOT_YET, missing=text)
 
 
 def use(env: BuildEnvironment, experiment: str) -> None:
@@ -204,13 +202,15 @@ def add_states(app: Sphinx, doctree: nodes.document) -> None:
         _mark_start_page(app, section)
     name = experiment_on(env, page)
     if name is None:
+        section.append(prose_foot(env, env.metadata[page].get(USED, {})))
         return
     entry = state_of(env)["experiments"][name]
     use(env, name)
     for number, cell in enumerate(n for n in doctree.findall(nodes.container) if n.get("nb_element") == "cell_code"):
         cell["ids"].append(f"cell-{number + 1}")
+    opening(doctree, section, entry["cover"])
     section.insert(1, badge(state_of(env)["profile"], entry))
-    section.append(provenance(name, entry))
+    section.append(chapter_foot(env, name))
 
 
 def _mark_start_page(app: Sphinx, section: nodes.section) -> None:
@@ -223,28 +223,50 @@ def _mark_start_page(app: Sphinx, section: nodes.section) -> None:
 
 
 def visit_value(self: Any, node: value) -> None:
-    """A button that opens its provenance by the browser's own popover, with no script; a plain link in print."""
+    """A button that opens its provenance; a plain link in print."""
     text = html.escape(node.astext())
+    if "missing" in node:
+        _visit_missing(self, node["missing"])
     anchor = f"{node['kind']}-{node['experiment']}-{node['name']}"
     classes = f"benchbook-value benchbook-{node['verdict'] or 'number'}"
     if self.builder.name == "singlehtml":
         self.body.append(f'<a class="{classes}" href="#{anchor}">{text}</a>')
         raise nodes.SkipNode
-    self.benchbook_popovers = getattr(self, "benchbook_popovers", 0) + 1
-    identity = f"benchbook-{self.benchbook_popovers}"
     lines = provenance_lines(self.builder.env, node)
-    chapter = state_of(self.builder.env)["experiments"][node["experiment"]]["page"]
-    if chapter in self.builder.env.found_docs:
-        page = self.builder.get_relative_uri(self.builder.current_docname, chapter)
-        lines.append(("more", f'<a href="{page}#{anchor}">in the chapter</a>'))
+    entry = state_of(self.builder.env)["experiments"][node["experiment"]]
+    if entry["page"] in self.builder.env.found_docs:
+        page = self.builder.get_relative_uri(self.builder.current_docname, entry["page"])
+        cell = entry["results"][node["kind"]][node["name"]]["cell"]
+        links = {f"cell-{cell}": f"cell {cell}", anchor: "in the chapter's list"}
+        lines.append(("made in", ", ".join(f'<a href="{page}#{place}">{text}</a>' for place, text in links.items())))
     body = "".join(f'<span class="benchbook-line"><b>{key}</b> {line}</span>' for key, line in lines)
-    self.body.append(f'<button class="{classes}" popovertarget="{identity}">{text}</button>')
-    self.body.append(f'<span class="benchbook-popover" popover id="{identity}">{body}</span>')
+    _popover(self, classes, text, body)
     raise nodes.SkipNode
 
 
+def _visit_missing(self: Any, name: str) -> None:
+    said = f"no run has produced {html.escape(name)} yet"
+    if self.builder.name == "singlehtml":
+        self.body.append(f'<span class="benchbook-missing">{NOT_YET}</span>')
+    else:
+        _popover(self, "benchbook-missing", f'{NOT_YET}<span class="visually-hidden"> {said}</span>', said)
+    raise nodes.SkipNode
+
+
+def _popover(self: Any, classes: str, text: str, body: str) -> None:
+    """A button that opens a box by the browser's own popover, with no script."""
+    self.benchbook_popovers = getattr(self, "benchbook_popovers", 0) + 1
+    identity = f"benchbook-{self.benchbook_popovers}"
+    self.body.append(f'<button class="{classes}" popovertarget="{identity}">{text}</button>')
+    self.body.append(f'<span class="benchbook-popover" popover id="{identity}">{body}</span>')
+
+
 def announce(app: Sphinx, config: Any) -> None:
-    """Every page of a reduced book says so in a bar above it."""
+    """Every page of a reduced book says so in a bar above it; every page knows the repository that it lies in."""
+    file = Path(app.srcdir, "_config.yml")  # Jupyter Book names its own repository where a book names none
+    said = (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("repository") or {} if file.is_file() else {}
+    url, branch = str(said.get("url") or "").rstrip("/").removesuffix(".git"), str(said.get("branch") or "main")
+    config.benchbook_repository = (url, branch, str(said.get("path_to_book") or ""))
     path = Path(app.srcdir, config.benchbook_state)
     if path.is_file():
         profile = json.loads(path.read_text(encoding="utf-8"))["profile"]
@@ -270,7 +292,9 @@ def add_downloads(app: Sphinx, error: Exception | None) -> None:
     target = Path(app.outdir, DOWNLOADS)
     target.mkdir(parents=True, exist_ok=True)
     known = state_of(app.env)["experiments"]
-    wanted = {f"{name}{suffix}" for name in known for suffix in OFFERED}
+    wanted = {f"{name}{suffix}" for name in known for suffix in OFFERED} | (
+        {BOOK} if app.config.benchbook_pdf else set()
+    )
     for path in target.iterdir():
         if path.name not in wanted:
             path.unlink()
@@ -299,6 +323,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
 
     app.add_config_value("benchbook_state", "benchbook.json", "env")
     app.add_config_value("benchbook_front", {}, "")
+    app.add_config_value("benchbook_pdf", False, "env")
+    app.add_config_value("benchbook_repository", (), "env")
     app.add_node(value, html=(visit_value, unreachable))
     app.add_role("value", ValueRole())
     app.add_role("claim", ClaimRole())
@@ -308,6 +334,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.setup_extension("benchbook.runs_page")
     app.setup_extension("benchbook.answers_page")
     app.setup_extension("benchbook.chapters_page")
+    app.setup_extension("benchbook.drawings")
+    app.setup_extension("benchbook.cells")
     app.connect("config-inited", announce)
     app.connect("builder-inited", add_static_files)
     app.connect("env-get-outdated", outdated)

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchbook.book import merged
 from benchbook.experiments import source, tags
 from benchbook.fingerprint import DISTRIBUTIONS, closure
+from benchbook.outputs import merged
 from benchbook.plan import Run
 from benchbook.record import VERDICTS, claim_sentence, show
 from benchbook.state import read_results

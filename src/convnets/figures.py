@@ -88,9 +88,9 @@ def training_curves(
             epochs = np.arange(1, seeds.shape[1] + 1)
             thick = part == "validation"
             marker = "o" if thick and len(epochs) < 40 else ""
-            text = f"{name}, {part}" if len(curves) == 1 or thick else None
-            axes.plot(epochs, seeds.mean(0), color=colour, linestyle=dash if thick else ":", label=text,
-                      linewidth=1.8 if thick else 1.1, marker=marker, markersize=3)  # fmt: skip
+            hidden = "" if len(curves) == 1 or thick else "_"  # which keeps a name out of the legend
+            axes.plot(epochs, seeds.mean(0), color=colour, linestyle=dash if thick else ":", marker=marker,
+                      markersize=3, linewidth=1.8 if thick else 1.1, label=f"{hidden}{name}, {part}")  # fmt: skip
             if thick and len(seeds) > 1:
                 axes.fill_between(epochs, seeds.min(0), seeds.max(0), color=colour, alpha=0.18, linewidth=0)
     if len(curves) > 1:
