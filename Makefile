@@ -9,7 +9,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help book test check bench run list status compare submission serve clean lock
+.PHONY: help book test check faults audit bench run list status compare submission serve clean lock
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -26,6 +26,13 @@ check: $(READY)  ## format, lint, types, fast tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -m "not slow and not browser and not data"
+
+faults: $(READY)  ## cause every fault many times, and show what came of it  [KEEP=1: into reference/, for the book's page]
+	$(BIN)/python -m pytest tests/faults --faults -q
+	$(if $(KEEP),mkdir -p reference && cp _build/faults.json reference/faults.json)
+
+audit: $(READY)  ## known vulnerabilities in requirements.lock, licences of all that is installed, secrets in the tree
+	$(BIN)/python -m tests.audit
 
 bench: $(READY)  ## measure what is promised, against its peers, into _build/bench.json  [QUICK=1 NAME=engine]
 	$(BIN)/python -m tests.bench $(if $(QUICK),--quick) $(foreach name,$(NAME),"$(name)")
