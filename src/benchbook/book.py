@@ -300,9 +300,7 @@ def _sphinx_config(source: Path, strict: bool) -> dict[str, Any]:
 
 def settings(project: Project, book: Plan) -> dict[str, Any]:
     """What the title page says, from _config.yml, and which profile the numbers come from."""
-    import yaml
-
-    config = yaml.safe_load((project.root / "_config.yml").read_text(encoding="utf-8")) or {}
+    config = toc.read_yaml(project.root / "_config.yml") or {}
     front = {key: str(config[key]) for key in ("title", "author") if config.get(key)}
     subtitle = f"{book.title} profile" + (f": {book.note}" if book.note else "")
     sphinx_config = (config.get("sphinx") or {}).get("config") or {}

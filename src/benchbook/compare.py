@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from benchbook import fingerprint, plan
+from benchbook import experiments, fingerprint, plan, toc
 from benchbook.errors import BookError
 from benchbook.experiments import Experiment
 from benchbook.plan import Plan, Project
@@ -107,10 +107,10 @@ class _Sources:
 
 def _entry(project: Project, book: Plan, experiment: Experiment) -> dict[str, dict[str, Any]]:
     """What the profile fixes, and what it sweeps, of an experiment; the plan has found it sound."""
-    profile = yaml.safe_load((project.root / "profiles" / f"{book.name}.yml").read_text(encoding="utf-8"))
+    profile = toc.read_yaml(project.root / "profiles" / f"{book.name}.yml")
     entries = (entry for entry in profile.get("runs", ()) if entry["experiment"] == experiment.name)
     entry: dict[str, Any] = next(entries, {})
-    seeds = {SEED: plan.seeds(experiment, entry["seeds"])} if "seeds" in entry else {}
+    seeds = {SEED: experiments.seeds(experiment, entry["seeds"])} if "seeds" in entry else {}
     return {"parameters": entry.get("parameters") or {}, "sweep": {**(entry.get("sweep") or {}), **seeds}}
 
 

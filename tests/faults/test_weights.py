@@ -50,13 +50,12 @@ def refused(function, *arguments) -> bool:
     try:
         function(*arguments)
     except ValueError as error:
-        assert "\n" not in str(error)
-        return True
+        return "\n" not in str(error)
     return False
 
 
 def test_a_payload_is_never_executed(tmp_path, fault):
-    """In every format that is a pickle, in all protocols, as the file itself, inside a tensor's place, and in numpy's."""
+    """In every format, in all protocols: as the file itself, in a tensor's place, and in numpy's."""
     evil, tried, wrong = tmp_path / "evil", 0, 0
     model = models.RegressionCNN(num_filters=1)
     for function in (os.system, os.mkdir, eval, exec):
