@@ -19,6 +19,7 @@ from benchbook import fingerprint, toc
 from benchbook.compare import compare
 from benchbook.errors import BookError
 from benchbook.experiments import code_cells
+from benchbook.outputs import inert, is_trusted, text_of
 from benchbook.plan import Plan, Project, Run
 from benchbook.reference import read_references
 from benchbook.rows import Comparison
@@ -77,7 +78,8 @@ def stage(
     for name, path in project.notebooks.items():
         if name in shown or book.strict:
             published = shown.get(name) if name in states and states[name].name in ("ok", "failed") else None
-            files[path.relative_to(project.root)] = json.dumps(merged(path, published), ensure_ascii=False).encode()
+            notebook = merged(path, published, trusted=book.trusted)
+            files[path.relative_to(project.root)] = json.dumps(notebook, ensure_ascii=False).encode()
     compared = list(compared)
     files[Path(STATE_FILE)] = json.dumps(describe(project, book, states, compared), ensure_ascii=False).encode()
     sheets = {comparison.experiment: plain_sheet(comparison) for comparison in compared}
@@ -121,18 +123,21 @@ def _put(path: Path, content: bytes | Path) -> None:
         path.write_bytes(content)
 
 
-def merged(path: Path, run: Run | None) -> dict[str, Any]:
-    """The notebook as it stands, its code cells with the outputs of the run.
+def merged(path: Path, run: Run | None, *, trusted: bool = False) -> dict[str, Any]:
+    """The notebook as it stands, its code cells with the outputs of the run, inert where they are not trusted.
 
     Prose may have changed since the run: its fingerprint holds the code only, and so the cells still match.
     """
     notebook: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if not trusted:
+        notebook.get("metadata", {}).pop("widgets", None)  # scripts, and the network
     outputs: list[Any] = []
     if run is not None:
         executed = json.loads((run.folder / EXECUTED).read_text(encoding="utf-8"))
         outputs = [(_readable(cell["outputs"]), cell.get("execution_count")) for cell in code_cells(executed)]
     for number, cell in enumerate(code_cells(notebook)):
-        cell["outputs"], cell["execution_count"] = outputs[number] if number < len(outputs) else ([], None)
+        shown, cell["execution_count"] = outputs[number] if number < len(outputs) else ([], None)
+        cell["outputs"] = shown if trusted or is_trusted(cell) else inert(shown)
     return notebook
 
 
@@ -149,7 +154,7 @@ def _readable(outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if lines is None:
             lines = []
             readable.append({"output_type": "stream", "name": "stdout", "text": lines})
-        lines.append("".join(data["text/plain"]) + "\n")
+        lines.append(text_of(data.get("text/plain")) + "\n")
     return readable
 
 

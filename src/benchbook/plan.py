@@ -19,7 +19,12 @@ from benchbook.errors import BookError, nearest
 from benchbook.experiments import Experiment
 from benchbook.fingerprint import Snapshot
 
-PROFILE_KEYS = {"title", "note", "reduced", "strict", "gpu_slots", "runs"}
+PROFILE_KEYS = {"title", "note", "reduced", "strict", "trusted", "gpu_slots", "runs"}
+SWITCHES = {  # of a profile: what each is where it is not given, and what it means
+    "reduced": (False, "true marks every page as that of a reduced run"),
+    "strict": (True, "true stops at Sphinx's warnings, false only shows them"),
+    "trusted": (False, "true keeps scripts in the outputs of notebooks, false makes them inert"),
+}
 RUN_KEYS = {"experiment", "parameters", "sweep", "seeds", "show", "needs"}
 DATA_KEYS = {"files", "also", "prepare"}
 
@@ -129,6 +134,7 @@ class Plan:
     runs: tuple[Run, ...]
     gpu_slots: int = 1  # runs that share one GPU
     strict: bool = True  # a warning of Sphinx stops the book
+    trusted: bool = False  # scripts in outputs stay
 
     def shown(self) -> dict[str, Run]:
         """The run that the book shows of each experiment."""
@@ -164,16 +170,15 @@ def load(project: Project, profile: str) -> Plan:
         runs = _Planner(project, [_entry(project, entry) for entry in entries]).runs()
     except BookError as error:
         raise BookError(f"{path}: {error}") from None
-    reduced, strict = content.get("reduced", False), content.get("strict", True)
-    if type(strict) is not bool:
-        raise BookError(f"{path}: 'strict' is {strict!r}: true stops at Sphinx's warnings, false only shows them")
-    if type(reduced) is not bool:
-        raise BookError(f"{path}: 'reduced' is {reduced!r}: true marks every page as that of a reduced run")
-    title, note = content.get("title", profile), content.get("note", "")
-    for key, text in (("title", title), ("note", note)):
+    switches = {key: content.get(key, default) for key, (default, _) in SWITCHES.items()}
+    for key, given in switches.items():
+        if type(given) is not bool:
+            raise BookError(f"{path}: '{key}' is {given!r}: {SWITCHES[key][1]}")
+    texts = {"title": content.get("title", profile), "note": content.get("note", "")}
+    for key, text in texts.items():
         if not isinstance(text, str) or not text.isprintable():
             raise BookError(f"{path}: '{key}' is {text!r}: give a line of text")
-    return Plan(profile, title, note, reduced, runs, slots, strict)
+    return Plan(profile, **texts, **switches, runs=runs, gpu_slots=slots)
 
 
 def plan_runs(

@@ -22,6 +22,7 @@ PROFILE = """\
 # Which notebooks the book runs. Written by `benchbook init --adopt`; it is yours to edit.
 title: Default
 strict: false  # Sphinx's warnings are shown, and do not stop the book
+trusted: true  # scripts in the notebooks' outputs stay; false makes what is shown inert
 runs:{runs}
 """
 MADE = ("runs", "_build")

@@ -109,7 +109,6 @@ def test_the_command_line_takes_any_name_and_value(typed, fault, tries):
 
 def test_what_is_injected_is_a_literal(fault, tries):
     """Papermill's cell for any accepted text gives that very text back, and nothing else happens."""
-    import nbformat
     from papermill.translators import PythonTranslator
 
     counts = [0, 0]
