@@ -33,7 +33,7 @@ FLOORS = {
         0: {"errors"},
         1: {"outputs", "record", "artefacts", "forks", "forkserver", "gpus", "toc"},
         2: {"answers", "experiments", "executors", "fingerprint", "formulas", "kernel", "rows"},
-        3: {"plan", "mend", "pictures", "scaffold"},
+        3: {"plan", "mend", "pictures", "scaffold", "seals"},
         4: {"state", "provenance", "sheet", "typeset"},
         5: {"run", "changes", "compare", "display", "runs_data", "site", "pdf", "reference"},
         6: {"schedule", "reports", "book", "answers_page", "chapters_page", "runs_page"},

@@ -15,7 +15,7 @@ from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchbook import fingerprint, toc
+from benchbook import fingerprint, seals, toc
 from benchbook.compare import compare
 from benchbook.errors import BookError
 from benchbook.experiments import code_cells
@@ -30,6 +30,7 @@ from benchbook.state import EXECUTED, State, read_results
 PACKAGE = Path(__file__).parent
 STATE_FILE = "benchbook.json"
 EXTENSION = "benchbook.site"
+KEPT = ("doctrees", "jupyter_execute", "shown", "singlehtml")  # by Sphinx, for the next build
 PAGES = ("_config.yml", "_toc.yml")
 SPHINX = {
     "nb_execution_mode": "off",
@@ -208,9 +209,13 @@ def build(project: Project, book: Plan, how: Mapping[Path, State], *, pdf: bool 
     """
     html, document, marker = project.build / "html", project.build / "book.pdf", project.build / "site.json"
     digest = _digest(project, book, how)
-    made = json.loads(marker.read_text()) if marker.is_file() else {}
-    if made.get("digest") == digest and (made["pdf"] or not pdf) and all(map(os.path.isfile, made["files"])):
+    last = _last(marker)
+    lost = seals.damaged(project.build, last.get("files", {}))
+    if not lost and last.get("digest") == digest and (last["pdf"] or not pdf):
         return "nothing has changed"
+    if lost or not last or seals.damaged(project.build, last["kept"]):  # nothing that Sphinx has kept can be believed
+        for name in (*KEPT, *["html"] * bool(lost)):
+            shutil.rmtree(project.build / name, ignore_errors=True)
     marker.unlink(missing_ok=True)
     states = {name: how[run.folder] for name, run in book.shown().items()}
     compared = [compare(project, name, book) for name in states if (project.runs / name).is_dir()]
@@ -220,11 +225,22 @@ def build(project: Project, book: Plan, how: Mapping[Path, State], *, pdf: bool 
     _add_start_page(project, html)
     if (html / "_static" / "runs").is_dir():  # the extension makes it where a page compares runs
         publish(compared, html / "_static" / "runs")
-    files = [str(html / "index.html")]
+    files = [html / "index.html"]
     if pdf and _make_pdf(project, book, source, whole):
-        files.append(str(document))
-    marker.write_text(json.dumps({"digest": digest, "pdf": pdf, "files": files}))
-    return " and ".join(files)
+        files.append(document)
+    made = seals.seal(project.build, ["html", *(path.name for path in files[1:])])
+    kept = seals.seal(project.build, KEPT)
+    marker.write_text(json.dumps({"digest": digest, "pdf": pdf, "files": made, "kept": kept}))
+    return " and ".join(map(str, files))
+
+
+def _last(marker: Path) -> dict[str, Any]:
+    """What the last build has left word of; {} where there was none, or its word is damaged."""
+    try:
+        said: dict[str, Any] = json.loads(marker.read_text(encoding="utf-8"))
+        return said if said.keys() == {"digest", "pdf", "files", "kept"} else {}
+    except (OSError, ValueError, AttributeError):
+        return {}
 
 
 def _make_pdf(project: Project, book: Plan, source: Path, whole: bool) -> bool:

@@ -25,7 +25,7 @@ from benchbook.experiments import code_cells, tags
 from benchbook.outputs import is_sound
 from benchbook.plan import Run
 from benchbook.record import CLAIM, CURVE, ENVIRONMENT, PROGRESS_FILE, VALUE
-from benchbook.state import EXECUTED, progress_file, read_status, used_files
+from benchbook.state import EXECUTED, progress_file, read_status, sealed, used_files
 
 KERNEL_DIED = 3
 RECORDS = {VALUE: "values", CLAIM: "claims", CURVE: "curves"}
@@ -84,15 +84,17 @@ def execute(task: Mapping[str, Any], error: str = "") -> dict[str, Any]:
         results = _results(task, results, audit, time.monotonic() - started)
         _write_json(part / EXECUTED, notebook, indent=1)
         _write_json(part / "results.json", results)
-        status = {
-            "state": "failed" if error else "ok",
-            "error": error,
-            "ended": time.time(),
-            "seconds": results["seconds"],
-            "ingredients": task["ingredients"],
-            "used": used,
-            "files": {file.name: fingerprint.hash_file(file) for file in sorted(part.iterdir())},
-        }
+        status = sealed(
+            {
+                "state": "failed" if error else "ok",
+                "error": error,
+                "ended": time.time(),
+                "seconds": results["seconds"],
+                "ingredients": task["ingredients"],
+                "used": used,
+                "files": {file.name: fingerprint.hash_file(file) for file in sorted(part.iterdir())},
+            }
+        )
         _write_json(part / "status.json", status)
         _replace(part, folder)
         return status

@@ -292,7 +292,9 @@ def add_downloads(app: Sphinx, error: Exception | None) -> None:
         if path.name not in wanted:
             path.unlink()
     for name, entry in known.items():
-        made = entry["page"] not in app.env.benchbook_read and (target / f"{name}.json").is_file()  # type: ignore[attr-defined]
+        made = entry["page"] not in app.env.benchbook_read and all(  # type: ignore[attr-defined]
+            (target / f"{name}{suffix}").is_file() for suffix in OFFERED
+        )
         if entry["results"] and entry["page"] in app.env.found_docs and not made:
             notebook = json.loads(Path(app.srcdir, f"{entry['page']}.ipynb").read_text(encoding="utf-8"))
             contents = {".ipynb": notebook, "-source.ipynb": without_outputs(notebook), ".json": entry["results"]}
