@@ -3,19 +3,23 @@
 PROFILE ?= quick
 DATA_ROOT ?= data
 PYTHON ?= python3
-export DATA_ROOT
+
+# What is given is text: make shall not expand it, nor the shell, which gets it in its environment.
+GIVEN := PROFILE DATA_ROOT EXP PARAMS BRIEF AUTHOR ID QUICK NAME KEEP
+$(foreach name,$(GIVEN),$(eval override $(name) := $$(value $(name))))
+export $(GIVEN)
 
 BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help book test check bench run list status compare submission serve clean lock
+.PHONY: help book test check faults audit bench run list status compare submission serve clean lock
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
 
 book: $(READY)  ## run what is missing and make _build/html/index.html and _build/book.pdf  [PROFILE=full DATA_ROOT=…]
-	$(BIN)/benchbook build --profile "$(PROFILE)"
+	$(BIN)/benchbook build --profile "$$PROFILE"
 
 test: $(READY)  ## all tests
 	$(BIN)/python -m pytest
@@ -27,26 +31,33 @@ check: $(READY)  ## format, lint, types, fast tests
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -m "not slow and not browser and not data"
 
+faults: $(READY)  ## cause every fault many times, and show what came of it  [KEEP=1: into reference/, for the book's page]
+	$(BIN)/python -m pytest tests/faults --faults -q
+	$(if $(KEEP),mkdir -p reference && cp _build/faults.json reference/faults.json)
+
+audit: $(READY)  ## known vulnerabilities in requirements.lock, licences of all that is installed, secrets in the tree
+	$(BIN)/python -m tests.audit
+
 bench: $(READY)  ## measure what is promised, against its peers, into _build/bench.json  [QUICK=1 NAME=engine]
-	$(BIN)/python -m tests.bench $(if $(QUICK),--quick) $(foreach name,$(NAME),"$(name)")
+	$(BIN)/python -m tests.bench $(if $(QUICK),--quick) $(if $(NAME),$$NAME)
 
 run: $(READY)  ## one experiment with parameters of your own: EXP=colourisation_regression PARAMS="epochs=50 num_filters=64"
-	@test -n "$(EXP)" || { echo 'make run: which experiment? Give EXP=NAME; `make list` shows the names' >&2; exit 2; }
-	$(BIN)/benchbook run "$(EXP)" $(foreach parameter,$(PARAMS),-p "$(parameter)")
+	@test -n "$$EXP" || { echo 'make run: which experiment? Give EXP=NAME; `make list` shows the names' >&2; exit 2; }
+	@set -f; set --; for word in $$PARAMS; do set -- "$$@" "--parameter=$$word"; done; $(BIN)/benchbook run "$$@" "$$EXP"
 
 list: $(READY)  ## the experiments with their parameters
 	@$(BIN)/benchbook list
 
 status: $(READY)  ## how each run of the profile stands, and why  [PROFILE=full]
-	@$(BIN)/benchbook status --profile "$(PROFILE)"
+	@$(BIN)/benchbook status --profile "$$PROFILE"
 
 compare: $(READY)  ## the runs of one experiment side by side: EXP=colourisation_regression  [PROFILE=full]
-	@test -n "$(EXP)" || { echo 'make compare: which experiment? Give EXP=NAME; `make list` shows the names' >&2; exit 2; }
-	@$(BIN)/benchbook compare "$(EXP)" --profile "$(PROFILE)"
+	@test -n "$$EXP" || { echo 'make compare: which experiment? Give EXP=NAME; `make list` shows the names' >&2; exit 2; }
+	@$(BIN)/benchbook compare "$$EXP" --profile "$$PROFILE"
 
 submission: $(READY)  ## what a course wants handed in: BRIEF=iith|hacettepe|csc413|csc321|bonn AUTHOR="First Last" ID=…  [PROFILE=full QUICK=1]
-	@test -n "$(BRIEF)" || { echo 'make submission: which brief? Give BRIEF=NAME, as in book/briefs.yml' >&2; exit 2; }
-	@$(BIN)/benchbook submission "$(BRIEF)" --author "$(AUTHOR)" --id "$(ID)" --profile "$(PROFILE)" $(if $(QUICK),--quick)
+	@test -n "$$BRIEF" || { echo 'make submission: which brief? Give BRIEF=NAME, as in book/briefs.yml' >&2; exit 2; }
+	@$(BIN)/benchbook submission "$$BRIEF" --author "$$AUTHOR" --id "$$ID" --profile "$$PROFILE" $(if $(QUICK),--quick)
 
 serve: $(READY)  ## show the built book on a free port of this machine
 	@$(BIN)/benchbook serve

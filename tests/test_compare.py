@@ -17,6 +17,7 @@ from benchbook.fingerprint import hash_file
 from benchbook.pictures import Pictures
 from benchbook.record import Value
 from benchbook.run import job
+from benchbook.state import sealed
 
 EVIL = "</script><img src=x onerror=alert(1)>"
 SVG = (
@@ -79,7 +80,7 @@ def leave(
     write_notebook(run.folder / "executed.ipynb", markdown("# Train a toy"), code("1"), cell)
     files = {name: hash_file(run.folder / name) for name in ("results.json", "executed.ipynb")}
     status = {"state": state, "error": "", "ended": ended, "seconds": 2.5, "files": files}
-    (run.folder / "status.json").write_text(json.dumps({**status, "ingredients": task["ingredients"]}))
+    (run.folder / "status.json").write_text(json.dumps(sealed({**status, "ingredients": task["ingredients"]})))
 
 
 def runs(project, *points: dict) -> list[plan.Run]:

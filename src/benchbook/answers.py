@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from benchbook.errors import BookError, nearest
+from benchbook.toc import read_yaml
 
 BRIEFS, ANSWERS = Path("book/briefs.yml"), Path("book/answers")
 IDENTIFIER = re.compile(r"[A-Za-z][\w.-]*")
@@ -54,10 +53,7 @@ def read_briefs(root: Path) -> dict[str, Brief]:
     path = root / BRIEFS
     if not path.is_file():
         return {}
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise BookError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    found = read_yaml(path)
     if not isinstance(found, dict):
         raise BookError(f"{path}: a mapping of briefs' names is wanted here")
     briefs = {str(name): _brief(path, str(name), entry) for name, entry in found.items()}
@@ -74,7 +70,7 @@ def _brief(path: Path, name: str, entry: Any) -> Brief:
         raise BookError(f"{where}: a mapping with 'title' and 'items' is wanted here")
     for key in entry:
         if key not in ("title", "items", "handin"):
-            raise BookError(f"{where}: unknown key '{key}'{nearest(str(key), ('title', 'items', 'handin'))}")
+            raise BookError(f"{where}: unknown key {str(key)!r}{nearest(str(key), ('title', 'items', 'handin'))}")
     items, handin = entry.get("items"), entry.get("handin") or {}
     if not isinstance(items, dict) or not items:
         raise BookError(f"{where}: 'items' is a mapping of ids to questions")

@@ -15,11 +15,11 @@ from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchbook import fingerprint, toc
+from benchbook import fingerprint, seals, toc
 from benchbook.compare import compare
 from benchbook.errors import BookError
 from benchbook.foot import DOWNLOADS
-from benchbook.outputs import merged
+from benchbook.notebook import merged
 from benchbook.plan import Plan, Project
 from benchbook.reference import read_references
 from benchbook.rows import Comparison
@@ -30,6 +30,7 @@ from benchbook.state import State, read_results
 PACKAGE = Path(__file__).parent
 STATE_FILE = "benchbook.json"
 EXTENSION = "benchbook.site"
+KEPT = ("doctrees", "jupyter_execute", "shown", "singlehtml")  # by Sphinx, for the next build
 PAGES = ("_config.yml", "_toc.yml")
 SPHINX = {
     "nb_execution_mode": "off",
@@ -78,7 +79,8 @@ def stage(
     for name, path in project.notebooks.items():
         if name in shown or book.strict:
             published = shown.get(name) if name in states and states[name].name in ("ok", "failed") else None
-            files[path.relative_to(project.root)] = json.dumps(merged(path, published), ensure_ascii=False).encode()
+            notebook = merged(path, published, trusted=book.trusted)
+            files[path.relative_to(project.root)] = json.dumps(notebook, ensure_ascii=False).encode()
     compared = list(compared)
     files[Path(STATE_FILE)] = json.dumps(describe(project, book, states, compared), ensure_ascii=False).encode()
     sheets = {comparison.experiment: plain_sheet(comparison) for comparison in compared}
@@ -172,9 +174,13 @@ def build(project: Project, book: Plan, how: Mapping[Path, State], *, pdf: bool 
     """
     html, document, marker = project.build / "html", project.build / "book.pdf", project.build / "site.json"
     digest = _digest(project, book, how)
-    made = json.loads(marker.read_text()) if marker.is_file() else {}
-    if made.get("digest") == digest and (made["pdf"] or not pdf) and all(map(os.path.isfile, made["files"])):
+    last = _last(marker)
+    lost = seals.damaged(project.build, last.get("files", {}))
+    if not lost and last.get("digest") == digest and (last["pdf"] or not pdf):
         return "nothing has changed"
+    if lost or not last or seals.damaged(project.build, last["kept"]):  # nothing that Sphinx has kept can be believed
+        for name in (*KEPT, *["html"] * bool(lost)):
+            shutil.rmtree(project.build / name, ignore_errors=True)
     marker.unlink(missing_ok=True)
     states = {name: how[run.folder] for name, run in book.shown().items()}
     compared = [compare(project, name, book) for name in states if (project.runs / name).is_dir()]
@@ -185,13 +191,24 @@ def build(project: Project, book: Plan, how: Mapping[Path, State], *, pdf: bool 
     _add_start_page(project, html)
     if (html / "_static" / "runs").is_dir():  # the extension makes it where a page compares runs
         publish(compared, html / "_static" / "runs")
-    files = [str(html / "index.html")]
+    files = [html / "index.html"]
     if pdf and _make_pdf(project, book, source, whole):
-        files.append(str(document))
+        files.append(document)
         if offered:
             shutil.copy(document, html / DOWNLOADS)
-    marker.write_text(json.dumps({"digest": digest, "pdf": pdf, "files": files}))
-    return " and ".join(files)
+    made = seals.seal(project.build, ["html", *(path.name for path in files[1:])])
+    kept = seals.seal(project.build, KEPT)
+    marker.write_text(json.dumps({"digest": digest, "pdf": pdf, "files": made, "kept": kept}))
+    return " and ".join(map(str, files))
+
+
+def _last(marker: Path) -> dict[str, Any]:
+    """What the last build has left word of; {} where there was none, or its word is damaged."""
+    try:
+        said: dict[str, Any] = json.loads(marker.read_text(encoding="utf-8"))
+        return said if said.keys() == {"digest", "pdf", "files", "kept"} else {}
+    except (OSError, ValueError, AttributeError):
+        return {}
 
 
 def _make_pdf(project: Project, book: Plan, source: Path, whole: bool) -> bool:
@@ -272,9 +289,7 @@ def _sphinx_config(source: Path, strict: bool) -> dict[str, Any]:
 
 def settings(project: Project, book: Plan) -> dict[str, Any]:
     """What the title page says, from _config.yml, and which profile the numbers come from."""
-    import yaml
-
-    config = yaml.safe_load((project.root / "_config.yml").read_text(encoding="utf-8")) or {}
+    config = toc.read_yaml(project.root / "_config.yml") or {}
     front = {key: str(config[key]) for key in ("title", "author") if config.get(key)}
     subtitle = f"{book.title} profile" + (f": {book.note}" if book.note else "")
     sphinx_config = (config.get("sphinx") or {}).get("config") or {}

@@ -13,7 +13,7 @@ from sphinx.application import Sphinx
 
 from benchbook.drawings import drawn
 from benchbook.experiments import code_cells
-from benchbook.outputs import RECORDS
+from benchbook.notebook import RECORDS
 from benchbook.pictures import numbers
 from benchbook.provenance import experiment_on
 

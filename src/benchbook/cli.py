@@ -6,6 +6,7 @@ import argparse
 import signal
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from benchbook import plan
 from benchbook.commands import (
@@ -51,8 +52,17 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
 
 
+class Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the program."""
+        line = "".join(sign if sign.isprintable() else " " for sign in message)
+        self.exit(2, f"{self.prog}: {line} (`{self.prog} --help` explains)\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="benchbook", description="Books from executable experiments.")
+    parser = Parser(prog="benchbook", description="Books from executable experiments.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import shutil
 import sys
@@ -11,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchbook import plan
+from benchbook import experiments, plan
 from benchbook.errors import BookError
 from benchbook.experiments import Experiment
 from benchbook.plan import Plan, Project, Run
@@ -81,15 +80,15 @@ def _points(experiment: Experiment, options: argparse.Namespace) -> list[dict[st
     for text in options.parameter:
         name, equals, words = text.partition("=")
         if not equals:
-            raise BookError(f"'{text}' is no parameter: write NAME=VALUE")
+            raise BookError(f"{text!r} is no parameter: write NAME=VALUE")
         if name in given:
             raise BookError(f"parameter '{name}' is given twice: keep one")
         given[name] = experiment.parameter(name).parse(words)
     if options.seeds is not None:
         if "seed" in given:
             raise BookError("--seeds counts up the parameter 'seed', which is given too: keep one")
-        given["seed"] = plan.seeds(experiment, options.seeds)
-    return [dict(zip(given, point, strict=True)) for point in itertools.product(*given.values())]
+        given["seed"] = experiments.seeds(experiment, options.seeds)
+    return experiments.grid(experiment, given)
 
 
 def _print_run(run: Run, how: State) -> None:

@@ -14,12 +14,12 @@ from typing import Any
 
 import yaml
 
-from benchbook import fingerprint, plan
+from benchbook import experiments, fingerprint, plan, toc
 from benchbook.errors import BookError
 from benchbook.experiments import Experiment
 from benchbook.plan import Plan, Project
 from benchbook.rows import SEED, Comparison, Made, Row
-from benchbook.state import EXECUTED, History, read_results, read_status
+from benchbook.state import EXECUTED, History, damaged_file, read_results, read_status
 
 
 def compare(project: Project, name: str, book: Plan) -> Comparison:
@@ -33,7 +33,7 @@ def compare(project: Project, name: str, book: Plan) -> Comparison:
     sources = _Sources(project)
     groups: dict[str, list[Made]] = {}
     for folder, status in History(project.runs / name).statuses.items():
-        results = _results(folder) if status["state"] == "ok" else None
+        results = _results(folder, status) if status["state"] == "ok" else None
         if results is None:
             continue
         made = Made(
@@ -107,17 +107,18 @@ class _Sources:
 
 def _entry(project: Project, book: Plan, experiment: Experiment) -> dict[str, dict[str, Any]]:
     """What the profile fixes, and what it sweeps, of an experiment; the plan has found it sound."""
-    profile = yaml.safe_load((project.root / "profiles" / f"{book.name}.yml").read_text(encoding="utf-8"))
+    profile = toc.read_yaml(project.root / "profiles" / f"{book.name}.yml")
     entries = (entry for entry in profile.get("runs", ()) if entry["experiment"] == experiment.name)
     entry: dict[str, Any] = next(entries, {})
-    seeds = {SEED: plan.seeds(experiment, entry["seeds"])} if "seeds" in entry else {}
+    seeds = {SEED: experiments.seeds(experiment, entry["seeds"])} if "seeds" in entry else {}
     return {"parameters": entry.get("parameters") or {}, "sweep": {**(entry.get("sweep") or {}), **seeds}}
 
 
-def _results(folder: Path) -> dict[str, Any] | None:
-    """A run's results; None where they cannot be read."""
+def _results(folder: Path, status: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A run's results; None where they, or the pictures beside them, are not as the run has left them."""
+    shown = {name: digest for name, digest in status["files"].items() if name in ("results.json", EXECUTED)}
     try:
-        return read_results(folder)
+        return None if damaged_file(folder, {"files": shown}) else read_results(folder)
     except (OSError, ValueError):
         return None
 

@@ -53,9 +53,9 @@ def _fewer(found: re.Match[bytes], card: float) -> bytes:
     """A picture in a drawing that is shown `card` times as large, with fewer pixels, as base64."""
     scale = re.search(rb"matrix\(([\d.]+)", found[0])
     times = min(1.0, card * (float(scale[1]) if scale else 1.0))
-    with Image.open(io.BytesIO(base64.b64decode(found[1]))) as image:
-        opaque = image.convert("RGBA").getextrema()[3][0] == 255
-        image = image.convert("RGB" if opaque else "RGBA")
+    with Image.open(io.BytesIO(base64.b64decode(found[1]))) as stored:
+        opaque = stored.convert("RGBA").getchannel("A").getextrema()[0] == 255
+        image = stored.convert("RGB" if opaque else "RGBA")
         image.thumbnail((max(1, round(times * image.width)), max(1, round(times * image.height))))
         target = io.BytesIO()
         image.save(target, "JPEG" if opaque else "PNG", quality=85, optimize=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
+import itertools
 import json
 import keyword
 import math
@@ -20,6 +21,9 @@ from benchbook.errors import BookError, nearest
 
 SCALARS = {"bool": bool, "int": int, "float": float, "str": str}
 TYPES = (*SCALARS, *(f"list[{name}]" for name in SCALARS))
+LISTS = re.compile(r"\[[^\[\]]*\](\s*,\s*\[[^\[\]]*\])*")
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+MOST = 10_000  # runs of one experiment
 LOOKS = ("cover", "headline")  # of a chapter's card: the name of a figure, and of a claim
 RESOURCES = ("gpu", "memory_mb", "minutes")  # what one run asks of a cluster, in the notebook's metadata
 
@@ -47,7 +51,11 @@ class Parameter:
         A text parameter keeps its commas where the text stands in quotes of its own.
         """
         if self.type.startswith("list["):
-            lists = re.findall(r"\[([^\[\]]*)\]", text) if text.startswith("[") else [text]
+            lists = [text]
+            if text.startswith("["):
+                if not LISTS.fullmatch(text):
+                    raise self._wrong(text)
+                lists = re.findall(r"\[([^\[\]]*)\]", text)
             return [
                 [self._parse_scalar(part.strip(), self.type[5:-1]) for part in one.split(",") if part.strip()]
                 for one in lists
@@ -74,6 +82,8 @@ class Parameter:
             given = float(given)
         if type(given) is not SCALARS[kind]:
             raise self._wrong(given)
+        if isinstance(given, str) and CONTROL.search(given):
+            raise BookError(f"parameter '{self.name}' is {given!r}: give a text without control characters")
         if isinstance(given, float) and not math.isfinite(given):
             raise BookError(f"parameter '{self.name}' is {given}: give a finite number (default {self.default})")
         return given
@@ -111,6 +121,24 @@ class Experiment:
         return self.parameters[name]
 
 
+def grid(experiment: Experiment, values: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
+    """Every combination of the values; raises BookError for more of them than anybody means."""
+    number = math.prod(map(len, values.values()))
+    if number > MOST:
+        raise BookError(f"the sweep of '{experiment.name}' spans {number:,} runs: {MOST:,} are the most")
+    return [dict(zip(values, point, strict=True)) for point in itertools.product(*values.values())]
+
+
+def seeds(experiment: Experiment, number: Any) -> list[int]:
+    """The seeds of a repeated experiment: its own default and the numbers after it."""
+    if type(number) is not int or not 1 <= number <= MOST:
+        raise BookError(f"'seeds' of '{experiment.name}' is {number!r}: give how often to repeat it, 1 to {MOST:,}")
+    if "seed" not in experiment.parameters or experiment.parameters["seed"].type != "int":
+        raise BookError(f"experiment '{experiment.name}' has no parameter 'seed: int', which 'seeds' would count up")
+    first = experiment.parameters["seed"].default
+    return list(range(first, first + number))
+
+
 def notebooks(root: Path) -> dict[str, Path]:
     """The experiments by name: the notebooks of `experiments/`, or, in a plain Jupyter Book, those of the toc.
 
@@ -133,8 +161,9 @@ def read(path: Path, name: str = "") -> Experiment:
     """Reads a notebook; raises BookError where it is no notebook or its parameters cell is not plain."""
     try:
         notebook = json.loads(path.read_text(encoding="utf-8"))
+        _check_shape(notebook)
         cells = [(cell["cell_type"], source(cell), tags(cell)) for cell in notebook["cells"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BookError(f"{path} is not a notebook that can be read ({error}): save it again from Jupyter") from None
     parameter_cells = [text for kind, text, cell_tags in cells if kind == "code" and "parameters" in cell_tags]
     if len(parameter_cells) > 1:
@@ -154,6 +183,25 @@ def read(path: Path, name: str = "") -> Experiment:
     )
 
 
+def _check_shape(notebook: Any) -> None:
+    """Raises TypeError where mappings, lists and texts are not where every notebook has them."""
+    if not isinstance(notebook, dict) or not isinstance(notebook["cells"], list):
+        raise TypeError("it has no list of cells")
+    holders = [
+        (notebook, ("kernelspec", "language_info")),
+        *((cell, ("mystnb", "benchbook")) for cell in notebook["cells"]),
+    ]
+    for holder, names in holders:
+        metadata = holder.get("metadata", {}) if isinstance(holder, dict) else None
+        if not isinstance(metadata, dict) or not all(isinstance(metadata.get(name, {}), dict) for name in names):
+            raise TypeError(f"metadata that are no mapping: {str(holder)[:60]!r}")
+        inner = metadata.get("mystnb", {})
+        if not all(isinstance(inner.get(name, {}), dict) for name in ("figure", "image")):
+            raise TypeError(f"'mystnb' with a figure or an image that is no mapping: {str(inner)[:60]!r}")
+        if not isinstance(found := metadata.get("tags", []), list) or not all(isinstance(tag, str) for tag in found):
+            raise TypeError(f"tags that are no list of texts: {str(found)[:60]!r}")
+
+
 def _language(metadata: Mapping[str, Any]) -> str:
     """The language of a notebook's kernel, in lower case; Python where it does not say."""
     said = metadata.get("kernelspec", {}).get("language") or metadata.get("language_info", {}).get("name")
@@ -167,7 +215,7 @@ def _settings(settings: Any, path: Path) -> tuple[tuple[str, ...], dict[str, int
         raise BookError(f"{where}: a mapping is wanted here, not {type(settings).__name__}")
     for key in settings:
         if key not in ("needs", *RESOURCES, *LOOKS):
-            raise BookError(f"{where}: unknown key '{key}'{nearest(str(key), ('needs', *RESOURCES, *LOOKS))}")
+            raise BookError(f"{where}: unknown key {str(key)!r}{nearest(str(key), ('needs', *RESOURCES, *LOOKS))}")
     needs = settings.get("needs", [])
     if not isinstance(needs, list) or not all(isinstance(name, str) for name in needs):
         raise BookError(f"{where}: 'needs' is a list of experiments' names")
@@ -203,17 +251,20 @@ def parse_parameters(cell: str, path: Path) -> dict[str, Parameter]:
         lines = ast.parse(cell).body
     except SyntaxError as error:
         raise BookError(f"{path}: the parameters cell is not Python (line {error.lineno}: {error.msg})") from None
+    except (ValueError, RecursionError, MemoryError) as error:  # a null byte; brackets without end
+        raise BookError(f"{path}: the parameters cell is not Python ({error})") from None
     comments = _comments(cell)
     found = {}
     for line in lines:
         if not (isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and line.value):
-            raise BookError(f"{path}: '{ast.unparse(line)}' is no parameter: write name: type = value  # meaning")
+            text = ast.unparse(line).splitlines()[0]
+            raise BookError(f"{path}: '{text}' is no parameter: write name: type = value  # meaning")
         name, kind = line.target.id, ast.unparse(line.annotation)
         if kind not in TYPES:
             raise BookError(f"{path}: parameter '{name}' has type {kind}: use one of {', '.join(TYPES)}")
         try:
             default = ast.literal_eval(line.value)
-        except ValueError:
+        except (ValueError, TypeError, RecursionError, MemoryError):
             raise BookError(f"{path}: parameter '{name}' is derived: give it a plain value") from None
         if name in found:
             raise BookError(f"{path}: parameter '{name}' stands twice in the parameters cell: keep one")

@@ -22,6 +22,7 @@ from typing import Any
 from benchbook.errors import BookError
 
 PYTHON_MAGICS = {"time", "timeit", "capture", "prun"}  # of the %% kind, around a cell that is still Python
+NO_PYTHON = (SyntaxError, ValueError, RecursionError, MemoryError)  # a null byte, brackets without end
 LENGTH = 16  # hexadecimal digits of a folder's name: 64 bits
 DISTRIBUTIONS = {
     "PIL": "pillow",
@@ -84,11 +85,11 @@ def closure(code: Iterable[str], *roots: Path, snapshot: Snapshot | None = None)
 def cell_imports(cell: str) -> list[str]:
     """What a notebook's cell may import; where it is no Python, which its run will tell, what its lines import."""
     for text in (cell, plain_python(cell)):
-        with contextlib.suppress(SyntaxError):
+        with contextlib.suppress(*NO_PYTHON):
             return imports(text, "")
     found = []
     for line in re.findall(r"(?m)^\s*((?:from|import)\s.*)$", cell):
-        with contextlib.suppress(SyntaxError):
+        with contextlib.suppress(*NO_PYTHON):
             found += imports(line, "")
     return found
 
@@ -98,7 +99,7 @@ def search_paths(cell: str) -> list[str]:
     if "sys.path" not in cell:
         return []
     for text in (cell, plain_python(cell)):
-        with contextlib.suppress(SyntaxError):
+        with contextlib.suppress(*NO_PYTHON):
             calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call) and node.args]
             added = [c.args[-1] for c in calls if ast.unparse(c.func) in ("sys.path.append", "sys.path.insert")]
             return [str(Path(*texts)) for argument in added if (texts := _texts(argument))]
@@ -145,6 +146,8 @@ def _file_imports(path: Path, digest: str, package: str) -> list[str]:
         return imports(path.read_text(encoding="utf-8"), package)
     except SyntaxError as error:
         raise BookError(f"{path}, line {error.lineno}: {error.msg}") from None
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise BookError(f"{path} is no Python that can be read: {error}") from None
 
 
 def plain_python(cell: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from benchbook.experiments import code_cells
 from benchbook.lines import LINES
+from benchbook.outputs import still, text_of
 
 KINDS = {"image/svg+xml": "svg", "image/png": "png", "image/jpeg": "jpg"}
 INDEX = "index.json"
@@ -69,10 +70,12 @@ def put(folder: Path, kind: str, content: bytes) -> Path:
 def shown(cell: Mapping[str, Any], kinds: Mapping[str, str] = KINDS) -> Iterator[tuple[str, bytes]]:
     """The kind and the content of every output of a cell that is of one of these kinds; by default, every picture."""
     for output in cell.get("outputs", ()):
-        data = output.get("data", {})
+        data = {kind: text_of(content) for kind, content in output.get("data", {}).items()}
+        if not still(data.get("image/svg+xml", "")):
+            del data["image/svg+xml"]
         kind = next((kind for kind in kinds if kind in data), None)
         if kind is not None:
-            text = "".join(data[kind])
+            text = data[kind]
             yield kinds[kind], base64.b64decode(text) if kinds[kind] in ("png", "jpg") else text.encode()
 
 

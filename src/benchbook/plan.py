@@ -5,25 +5,26 @@ A run's folder is named by its fingerprint, so a run is current exactly when its
 
 from __future__ import annotations
 
-import itertools
 import os
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from benchbook import experiments, fingerprint
+from benchbook import experiments, fingerprint, toc
 from benchbook.errors import BookError, nearest
 from benchbook.experiments import Experiment
 from benchbook.fingerprint import Snapshot
 
-SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast where the library is there
-PROFILE_KEYS = {"title", "note", "reduced", "strict", "gpu_slots", "runs"}
+PROFILE_KEYS = {"title", "note", "reduced", "strict", "trusted", "gpu_slots", "runs"}
+SWITCHES = {  # of a profile: what each is where it is not given, and what it means
+    "reduced": (False, "true marks every page as that of a reduced run"),
+    "strict": (True, "true stops at Sphinx's warnings, false only shows them"),
+    "trusted": (False, "true keeps scripts in the outputs of notebooks, false makes them inert"),
+}
 RUN_KEYS = {"experiment", "parameters", "sweep", "seeds", "show", "needs"}
 DATA_KEYS = {"files", "also", "prepare"}
 
@@ -54,7 +55,7 @@ class Project:
     def experiment(self, name: str) -> Experiment:
         """The experiment of that name; raises BookError, with the nearest name, where there is none."""
         if name not in self.notebooks:
-            raise BookError(f"there is no experiment '{name}'{nearest(name, self.notebooks)}")
+            raise BookError(f"there is no experiment {name!r}{nearest(name, self.notebooks)}")
         return read_experiment(self.notebooks[name], name)
 
     def source_roots(self, experiment: Experiment) -> tuple[Path, ...]:
@@ -118,7 +119,8 @@ class Run:
     @property
     def label(self) -> str:
         """The experiment and what differs from its defaults, for one line of a terminal."""
-        return " ".join([self.experiment.name, *(f"{k}={v}" for k, v in self.changed_parameters.items())])
+        words = [self.experiment.name, *(f"{k}={v}" for k, v in self.changed_parameters.items())]
+        return " ".join(" ".join(words).split())
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,7 @@ class Plan:
     runs: tuple[Run, ...]
     gpu_slots: int = 1  # runs that share one GPU
     strict: bool = True  # a warning of Sphinx stops the book
+    trusted: bool = False  # scripts in outputs stay
 
     def shown(self) -> dict[str, Run]:
         """The run that the book shows of each experiment."""
@@ -154,11 +157,8 @@ def load(project: Project, profile: str) -> Plan:
     path = project.root / "profiles" / f"{profile}.yml"
     if not path.is_file() or Path(profile).name != profile:
         known = [file.stem for file in (project.root / "profiles").glob("*.yml")]
-        raise BookError(f"there is no profile '{profile}'{nearest(profile, known)}")
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), SafeLoader)  # noqa: S506
-    except yaml.YAMLError as error:
-        raise BookError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+        raise BookError(f"there is no profile {profile!r}{nearest(profile, known)}")
+    content = toc.read_yaml(path)
     _known(content, PROFILE_KEYS, str(path))
     entries = content.get("runs", [])
     if not isinstance(entries, list):
@@ -170,10 +170,15 @@ def load(project: Project, profile: str) -> Plan:
         runs = _Planner(project, [_entry(project, entry) for entry in entries]).runs()
     except BookError as error:
         raise BookError(f"{path}: {error}") from None
-    reduced, strict = bool(content.get("reduced", False)), content.get("strict", True)
-    if type(strict) is not bool:
-        raise BookError(f"{path}: 'strict' is {strict!r}: true stops at Sphinx's warnings, false only shows them")
-    return Plan(profile, content.get("title", profile), content.get("note", ""), reduced, runs, slots, strict)
+    switches = {key: content.get(key, default) for key, (default, _) in SWITCHES.items()}
+    for key, given in switches.items():
+        if type(given) is not bool:
+            raise BookError(f"{path}: '{key}' is {given!r}: {SWITCHES[key][1]}")
+    texts = {"title": content.get("title", profile), "note": content.get("note", "")}
+    for key, text in texts.items():
+        if not isinstance(text, str) or not text.isprintable():
+            raise BookError(f"{path}: '{key}' is {text!r}: give a line of text")
+    return Plan(profile, **texts, **switches, runs=runs, gpu_slots=slots)
 
 
 def plan_runs(
@@ -196,7 +201,7 @@ class Entry:
     """One entry of a profile: an experiment, the parameters of each of its runs, which is shown, what they need."""
 
     experiment: Experiment
-    points: list[Mapping[str, Any]]
+    points: Sequence[Mapping[str, Any]]
     shown: int = 0
     needs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -230,7 +235,7 @@ class _Planner:
         for name in entry.needs:
             if name not in entry.experiment.needs:
                 raise BookError(
-                    f"'{entry.experiment.name}' does not need '{name}'{nearest(name, entry.experiment.needs)}"
+                    f"'{entry.experiment.name}' does not need {name!r}{nearest(str(name), entry.experiment.needs)}"
                 )
         return [
             self.run(entry.experiment, point, i == entry.shown, entry.needs) for i, point in enumerate(entry.points)
@@ -303,32 +308,22 @@ def _entry(project: Project, entry: Any) -> Entry:
         raise BookError(f"'{experiment.name}' is written in {experiment.language}: only Python notebooks are run")
     fixed, sweep, show, needs = (_mapping(entry, key) for key in ("parameters", "sweep", "show", "needs"))
     if "seeds" in entry:
-        sweep = {**sweep, "seed": seeds(experiment, entry["seeds"])}
+        sweep = {**sweep, "seed": experiments.seeds(experiment, entry["seeds"])}
     for name, values in sweep.items():
         if not isinstance(values, list) or not values:
-            raise BookError(f"the sweep over '{name}' is no list of values")
+            raise BookError(f"the sweep over {name!r} is no list of values")
         if name in fixed:
-            raise BookError(f"'{name}' is both a parameter and a sweep of '{experiment.name}': keep one")
+            raise BookError(f"{name!r} is both a parameter and a sweep of '{experiment.name}': keep one")
     for name, given in needs.items():
         if not isinstance(given, dict):
             raise BookError(
-                f"'needs' of '{experiment.name}' gives '{name}' no mapping: write {name}: {{parameter: value}}"
+                f"'needs' of '{experiment.name}' gives {name!r} no mapping: write NAME: {{parameter: value}}"
             )
-    grid = [{**fixed, **dict(zip(sweep, point, strict=True))} for point in itertools.product(*sweep.values())]
-    shown = next((i for i, point in enumerate(grid) if all(point.get(k) == v for k, v in show.items())), None)
+    points = [{**fixed, **point} for point in experiments.grid(experiment, sweep)]
+    shown = next((i for i, point in enumerate(points) if all(point.get(k) == v for k, v in show.items())), None)
     if shown is None:
         raise BookError(f"'show' of '{experiment.name}' names no run of its sweep")
-    return Entry(experiment, list(grid), shown, needs)
-
-
-def seeds(experiment: Experiment, number: Any) -> list[int]:
-    """The seeds of a repeated experiment: its own default and the numbers after it."""
-    if type(number) is not int or number < 1:
-        raise BookError(f"'seeds' of '{experiment.name}' is {number!r}: give how often to repeat it, 1 or more")
-    if "seed" not in experiment.parameters or experiment.parameters["seed"].type != "int":
-        raise BookError(f"experiment '{experiment.name}' has no parameter 'seed: int', which 'seeds' would count up")
-    first = experiment.parameters["seed"].default
-    return list(range(first, first + number))
+    return Entry(experiment, points, shown, needs)
 
 
 def _mapping(entry: Mapping[str, Any], key: str) -> dict[str, Any]:
@@ -343,7 +338,7 @@ def _known(entry: Any, keys: set[str], where: str) -> None:
         raise BookError(f"{where}: a mapping is wanted here, not {type(entry).__name__}")
     for key in entry:
         if key not in keys:
-            raise BookError(f"{where}: unknown key '{key}'{nearest(str(key), keys)}")
+            raise BookError(f"{where}: unknown key {str(key)!r}{nearest(str(key), keys)}")
 
 
 read_experiment = cache(experiments.read)

@@ -22,9 +22,10 @@ from typing import Any
 from benchbook import fingerprint, gpus
 from benchbook.artefacts import NEEDS, RUN_FOLDER
 from benchbook.experiments import code_cells, tags
+from benchbook.outputs import is_sound
 from benchbook.plan import Run
 from benchbook.record import CLAIM, CURVE, ENVIRONMENT, PROGRESS_FILE, VALUE
-from benchbook.state import EXECUTED, progress_file, read_status, used_files
+from benchbook.state import EXECUTED, progress_file, read_status, sealed, used_files
 
 KERNEL_DIED = 3
 RECORDS = {VALUE: "values", CLAIM: "claims", CURVE: "curves"}
@@ -83,15 +84,17 @@ def execute(task: Mapping[str, Any], error: str = "") -> dict[str, Any]:
         results = _results(task, results, audit, time.monotonic() - started)
         _write_json(part / EXECUTED, notebook, indent=1)
         _write_json(part / "results.json", results)
-        status = {
-            "state": "failed" if error else "ok",
-            "error": error,
-            "ended": time.time(),
-            "seconds": results["seconds"],
-            "ingredients": task["ingredients"],
-            "used": used,
-            "files": {file.name: fingerprint.hash_file(file) for file in sorted(part.iterdir())},
-        }
+        status = sealed(
+            {
+                "state": "failed" if error else "ok",
+                "error": error,
+                "ended": time.time(),
+                "seconds": results["seconds"],
+                "ingredients": task["ingredients"],
+                "used": used,
+                "files": {file.name: fingerprint.hash_file(file) for file in sorted(part.iterdir())},
+            }
+        )
         _write_json(part / "status.json", status)
         _replace(part, folder)
         return status
@@ -105,10 +108,13 @@ def collect(notebook: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     """The records in a notebook's outputs, by kind and name, and what is wrong with them ('' if nothing)."""
     found: dict[str, Any] = {"values": {}, "claims": {}, "curves": {}, "environment": {}}
     for number, data in _outputs(notebook):
-        found["environment"] |= data.get(ENVIRONMENT, {})
+        facts = data.get(ENVIRONMENT, {})
+        found["environment"] |= {key: str(fact) for key, fact in facts.items()} if isinstance(facts, dict) else {}
         for mime, kind in RECORDS.items():
             if mime not in data:
                 continue
+            if not is_sound(kind, data[mime]):
+                return found, f"cell {number} records no {kind[:-1]} that can be read: record by benchbook.{kind[:-1]}"
             record = {**data[mime], "cell": number}
             name = record.pop("name")
             if name in found[kind]:

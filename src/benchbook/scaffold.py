@@ -22,6 +22,7 @@ PROFILE = """\
 # Which notebooks the book runs. Written by `benchbook init --adopt`; it is yours to edit.
 title: Default
 strict: false  # Sphinx's warnings are shown, and do not stop the book
+trusted: true  # scripts in the notebooks' outputs stay; false makes what is shown inert
 runs:{runs}
 """
 MADE = ("runs", "_build")
@@ -72,7 +73,7 @@ def adopt(root: Path) -> list[str]:
         if not (root / name).is_file():
             raise BookError(f"{root} has no {name}, so it is no Jupyter Book 1: `benchbook init DIR` starts a new book")
     found = {name: experiments.read(path, name) for name, path in experiments.notebooks(root).items()}
-    config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8")) or {}
+    config = toc.read_yaml(root / "_config.yml") or {}
     left_out = {name: reason for name, one in found.items() if (reason := _obstacle(one, root, config))}
     lines = [_write_profile(root, [name for name in found if name not in left_out]), _write_gitignore(root)]
     lines += [f"{found[name].path.relative_to(root)}: left out: {reason}" for name, reason in left_out.items()]

@@ -15,6 +15,7 @@ import contextlib
 import html
 import importlib.metadata
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import Any
 
 import yaml
 from docutils import nodes
+from markupsafe import escape
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
@@ -41,6 +43,7 @@ MATHJAX = ("sphinx-mathjax-offline", "sphinx-mathjax-offline/static/mathjax/tex-
 MARKS = {True: "✓", False: "✗", None: "≈"}
 CLASSES = {True: "holds", False: "fails", None: "open"}
 NOT_YET = "—"
+PLAIN_TAG = re.compile(r"</?(b|i|em|strong|sub|sup|br|code|small)\s*/?>")
 SPEAKER = "benchbook-speaker"
 USED = "benchbook-used"  # in a page's metadata, where a notebook's own have their place too
 
@@ -190,6 +193,14 @@ def begin(app: Sphinx, env: BuildEnvironment, names: list[str]) -> None:
     env.benchbook_read = set()  # type: ignore[attr-defined]
 
 
+def plain_titles(app: Sphinx, doctree: nodes.document) -> None:
+    """HTML in a title is text, but for what only shows: titles go into menus, cards and the head of a page."""
+    for title in doctree.findall(nodes.title):
+        for raw in list(title.findall(nodes.raw)):
+            if not PLAIN_TAG.fullmatch(raw.astext()):
+                raw.replace_self(nodes.Text(raw.astext()))
+
+
 def add_states(app: Sphinx, doctree: nodes.document) -> None:
     """Puts the state above a chapter and its provenance below; the start page says what has failed."""
     env, page = app.env, app.env.docname
@@ -222,12 +233,18 @@ def _mark_start_page(app: Sphinx, section: nodes.section) -> None:
             section.insert(1, nodes.container("", text, classes=["benchbook-badge", "benchbook-state-failed"]))
 
 
+def plain_context(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Escapes what the theme puts into its pages as it is."""
+    for name in ("pagetitle", "root_title", "docstitle"):
+        context[name] = escape(str(context.get(name) or ""))
+
+
 def visit_value(self: Any, node: value) -> None:
     """A button that opens its provenance; a plain link in print."""
     text = html.escape(node.astext())
     if "missing" in node:
         _visit_missing(self, node["missing"])
-    anchor = f"{node['kind']}-{node['experiment']}-{node['name']}"
+    anchor = html.escape(f"{node['kind']}-{node['experiment']}-{node['name']}")
     classes = f"benchbook-value benchbook-{node['verdict'] or 'number'}"
     if self.builder.name == "singlehtml":
         self.body.append(f'<a class="{classes}" href="#{anchor}">{text}</a>')
@@ -299,7 +316,9 @@ def add_downloads(app: Sphinx, error: Exception | None) -> None:
         if path.name not in wanted:
             path.unlink()
     for name, entry in known.items():
-        made = entry["page"] not in app.env.benchbook_read and (target / f"{name}.json").is_file()  # type: ignore[attr-defined]
+        made = entry["page"] not in app.env.benchbook_read and all(  # type: ignore[attr-defined]
+            (target / f"{name}{suffix}").is_file() for suffix in OFFERED
+        )
         if entry["results"] and entry["page"] in app.env.found_docs and not made:
             notebook = json.loads(Path(app.srcdir, f"{entry['page']}.ipynb").read_text(encoding="utf-8"))
             contents = {".ipynb": notebook, "-source.ipynb": without_outputs(notebook), ".json": entry["results"]}
@@ -340,6 +359,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("builder-inited", add_static_files)
     app.connect("env-get-outdated", outdated)
     app.connect("env-before-read-docs", begin)
+    app.connect("doctree-read", plain_titles, priority=400)  # before Sphinx collects them
     app.connect("doctree-read", add_states)
+    app.connect("html-page-context", plain_context, priority=900)  # after the theme's own
     app.connect("build-finished", add_downloads)
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}

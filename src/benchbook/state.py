@@ -16,6 +16,7 @@ from benchbook.artefacts import SUFFIX
 from benchbook.plan import Project, Run
 
 EXECUTED = "executed.ipynb"
+SEAL = "sha256"
 STATUS_KEYS = {"state", "error", "files", "ingredients", "ended", "seconds"}
 
 
@@ -120,11 +121,20 @@ def used_files(needs: Mapping[str, Path | str]) -> dict[str, str]:
     return found
 
 
+def sealed(status: Mapping[str, Any]) -> dict[str, Any]:
+    """A status with its own SHA-256, so that damage in it is noticed as well."""
+    content = {key: value for key, value in status.items() if key != SEAL}
+    return {**content, SEAL: fingerprint.hash_text(json.dumps(content, sort_keys=True))}
+
+
 def read_status(folder: Path) -> dict[str, Any] | None:
-    """The status.json of a run folder; None where there is none that can be read."""
+    """The status.json of a run folder; None where there is none that can be read, or it is damaged."""
     try:
         status: dict[str, Any] = json.loads((folder / "status.json").read_text(encoding="utf-8"))
-        return status if status.keys() >= STATUS_KEYS else None
+        if not status.keys() >= STATUS_KEYS:
+            return None
+        unsealed = not status.keys() - STATUS_KEYS - {"used"}  # from before statuses were sealed
+        return status if unsealed or sealed(status) == status else None
     except (OSError, ValueError, AttributeError):
         return None
 

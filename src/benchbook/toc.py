@@ -1,4 +1,4 @@
-"""What a book's folder holds: the pages that _toc.yml names, and every file that a page may refer to."""
+"""What a book's folder holds: its YAML, the pages that _toc.yml names, and every file that a page may refer to."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ FOLDERS = {"book", "experiments"}  # where the pages of a book are that was not 
 PASSED_BY = {"_build", "node_modules", "__pycache__"}  # no page lies in these, nor in hidden folders
 ENVIRONMENTS = ("pyvenv.cfg", "conda-meta")  # mark a folder as a Python of its own
 WILDCARDS = {"**": ".*", "*": "[^/]*", "?": "[^/]"}
+SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast where the library is there
+LARGEST = 100_000  # what a YAML file may say, in values; one that refers to itself has no end
 
 
 def contents(root: Path) -> dict[str, Any]:
     """What _toc.yml says; raises BookError where it is no table of contents of Jupyter Book 1."""
     path = root / "_toc.yml"
-    found = _parsed(path, path.read_text(encoding="utf-8"))
+    found = _parsed(path, _text(path))
     if not isinstance(found, dict) or not isinstance(found.get("root"), str):
         raise BookError(f"{path} names no root page: `jupyter-book toc migrate {path}` mends one of Jupyter Book 0")
     return found
@@ -39,6 +41,9 @@ def pages(root: Path) -> list[str]:
     found = dict.fromkeys([_bare(toc["root"])])
     for kind, name in entries:
         found |= dict.fromkeys([_bare(name)] if kind == "file" else filter(_expression(name).fullmatch, known))
+    for page in found:
+        if page.startswith("/") or ".." in page.split("/") or not page.isprintable():
+            raise BookError(f"{root / '_toc.yml'}: {page!r} is no page of this book: name files below its folder")
     return list(found)
 
 
@@ -112,9 +117,30 @@ def _expression(pattern: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\*\*|\[!?[^\]]+\]|.", translated, pattern))
 
 
+def read_yaml(path: Path) -> Any:
+    """What a YAML file says; raises BookError, of one line, where it cannot be read or has no end."""
+    return _parsed.__wrapped__(path, _text(path))  # its own: a caller may change it
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise BookError(f"{path} cannot be read ({error}): it is to be text in UTF-8") from None
+
+
 @cache
 def _parsed(path: Path, text: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        found = yaml.load(text, SafeLoader)  # noqa: S506 - it is a safe one
+    except Exception as error:  # PyYAML's own, and whatever its reading of numbers and dates raises
         raise BookError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    left, queue = LARGEST, [found]
+    while queue:
+        left -= 1
+        if left < 0:
+            raise BookError(f"{path} says more than {LARGEST:,} things, or refers to itself: make it smaller")
+        value = queue.pop()
+        if isinstance(value, dict | list):
+            queue.extend([*value, *value.values()] if isinstance(value, dict) else value)
+    return found

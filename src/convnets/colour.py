@@ -16,6 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from convnets import archives
+
 Images = Tensor | NDArray[np.uint8]
 
 
@@ -168,9 +170,9 @@ def load_colours(path: str | Path) -> NDArray[np.float32]:
     array is refused. Raises ValueError for a file that holds no colours, OSError for one that cannot be read.
     """
     path = Path(path)
-    raw = path.read_bytes()
-    if len(raw) > 2**20:
+    if path.stat().st_size > 2**20:
         raise ValueError(f"{path} is larger than a palette of colours can be: is it another file?")
+    raw = archives.verified(path)
     try:
         array = _read_npy(raw)
     except Exception as error:  # a damaged pickle can fail in any way

@@ -207,8 +207,10 @@ def _fetch(root: Path) -> None:
 
 def _read_npz(path: Path) -> Decoded:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            held = {key: file[key] for key in file.files}
+        with path.open("rb") as opened:
+            archives.check_zip(opened, archives.LIMIT)
+            with np.load(opened, allow_pickle=False) as file:
+                held = {key: file[key] for key in file.files}
     except Exception as error:
         raise ValueError(f"{path} cannot be read ({error}): replace it, or remove it") from None
     for key, shape in zip(_KEYS, _SHAPES, strict=True):

@@ -13,6 +13,8 @@ from torch.nn import functional as F
 from torchvision import models as zoo
 from torchvision.models.segmentation.deeplabv3 import DeepLabHead, DeepLabV3
 
+from convnets import archives
+
 PRETRAINED = ("resnet101", "resnet50", "mobilenet_v3_large")  # the backbones with COCO weights in torchvision
 BACKBONES = ("small", *PRETRAINED)
 COCO_CLASSES = 21
@@ -63,14 +65,8 @@ def load_coco(backbone: str = "resnet101") -> DeepLabV3:
     path = Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2])
     digest = path.stem.rpartition("-")[2]
     if not path.exists():
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(url, str(path), digest, progress=False)
-        except (OSError, RuntimeError) as error:  # no network; another hash
-            raise FileNotFoundError(
-                f"{path} is missing and could not be downloaded ({error}): put {url} there, or set TORCH_HOME"
-            ) from None
-    with path.open("rb") as file:  # torch checks what it downloads, and never what it finds
+        archives.fetch(url, path, digest, path.name, "sha256", "TORCH_HOME")
+    with path.open("rb") as file:  # what is found may have been altered since
         if not hashlib.file_digest(file, "sha256").hexdigest().startswith(digest):
             raise ValueError(f"{path} is altered or half a file: remove it, so that it is fetched again")
     model = deeplabv3(backbone)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load
 from torch import Tensor, nn
 
+from convnets import archives
 from convnets.layers import Concatenate, MyConv2d, MyDilatedConv2d
 
 
@@ -274,10 +276,12 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     """Put the weights stored in `path` into `model`.
 
     Reads `.npz` and `.safetensors`, which hold plain arrays, and `.pt`, `.pth` and `.pkl` without unpickling code.
-    Raises ValueError where the file is of another kind, or where its names and shapes are not the model's. Counters of
-    batches that batch norm has seen may be absent: evaluation does not read them.
+    Raises ValueError where the file is of another kind, is damaged, is not what SHA256SUMS beside it says, or where its
+    names and shapes are not the model's. Counters of batches that batch norm has seen may be absent: evaluation does
+    not read them.
     """
-    stored, wanted = _read_weights(Path(path)), model.state_dict()
+    wanted = model.state_dict()
+    stored = _read_weights(Path(path), 4 * sum(tensor.nbytes for tensor in wanted.values()) + 2**20)
     needed = {name for name in wanted if not name.endswith("num_batches_tracked")}
     problems = [f"{name} is missing" for name in wanted if name in needed - stored.keys()]
     problems += [f"{name} is not in the model" for name in stored if name not in wanted]
@@ -292,17 +296,19 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     model.load_state_dict(stored, strict=False)
 
 
-def _read_weights(path: Path) -> dict[str, Tensor]:
+def _read_weights(path: Path, limit: int) -> dict[str, Tensor]:
+    """The tensors in a file that unpacks to no more than `limit` bytes."""
     if path.suffix not in {".npz", ".safetensors", ".pt", ".pth", ".pkl"}:
         raise ValueError(f"{path} is no file of weights: use .npz, .safetensors, .pt, .pth or .pkl")
+    raw = archives.verified(path)
+    stream = io.BytesIO(raw)
     try:
+        archives.check_zip(stream, limit)  # .npz, and what torch writes, which never asks for the checksums in it
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as arrays:
+            with np.load(stream, allow_pickle=False) as arrays:
                 return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
         if path.suffix == ".safetensors":
-            return load_file(path)
-        return {name: tensor.detach() for name, tensor in torch.load(path, "cpu", weights_only=True).items()}
-    except OSError:
-        raise
+            return load(raw)
+        return {name: tensor.detach() for name, tensor in torch.load(stream, "cpu", weights_only=True).items()}
     except Exception as error:  # each format has its own errors for what is damaged, or would run code
         raise ValueError(f"{path} is damaged or holds more than named tensors: store them as .npz") from error

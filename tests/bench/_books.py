@@ -24,6 +24,7 @@ from benchbook import fingerprint, plan
 from benchbook.plan import Project, Run
 from benchbook.record import VALUE, Value
 from benchbook.run import EXECUTED, collect, job
+from benchbook.state import sealed
 
 ROOT = Path(__file__).parents[2]
 PICTURES = 8  # of 48 kB each: an executed chapter of this project has 0.9 MB
@@ -91,7 +92,7 @@ def pretend_runs(root: Path, profile: str = "quick") -> None:
         (run.folder / "results.json").write_text(json.dumps(results))
         files = {name: fingerprint.hash_file(run.folder / name) for name in (EXECUTED, "results.json")}
         status = {"state": "ok", "error": "", "ended": 1.0, "seconds": 1.0, "used": {}, "files": files}
-        (run.folder / "status.json").write_text(json.dumps({**status, "ingredients": task["ingredients"]}))
+        (run.folder / "status.json").write_text(json.dumps(sealed({**status, "ingredients": task["ingredients"]})))
 
 
 def change_prose(chapter: Path, word: str) -> None:
