@@ -30,8 +30,8 @@ FLOORS = {
     },
     "benchbook": {
         0: {"errors"},
-        1: {"record", "artefacts", "forks", "forkserver", "gpus", "toc"},
-        2: {"answers", "experiments", "executors", "fingerprint", "formulas", "kernel", "rows"},
+        1: {"atomic", "record", "artefacts", "forks", "forkserver", "gpus", "toc"},
+        2: {"answers", "experiments", "executors", "fingerprint", "formulas", "kernel", "rendering", "rows"},
         3: {"plan", "mend", "pictures", "scaffold"},
         4: {"state", "provenance", "sheet", "typeset"},
         5: {"run", "changes", "compare", "display", "runs_data", "site", "pdf", "reference"},

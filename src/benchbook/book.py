@@ -2,42 +2,30 @@
 
 from __future__ import annotations
 
-import gc
-import html
-import io
 import json
 import os
 import re
-import shutil
 import stat
 import sys
 from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchbook import fingerprint, toc
+from benchbook import atomic, fingerprint, toc
 from benchbook.compare import compare
 from benchbook.errors import BookError
 from benchbook.experiments import code_cells
 from benchbook.plan import Plan, Project, Run
 from benchbook.reference import read_references
+from benchbook.rendering import STATE_FILE, sphinx
 from benchbook.rows import Comparison
 from benchbook.runs_data import publish
 from benchbook.sheet import RUNS_FILE, plain_sheet
 from benchbook.state import EXECUTED, State, read_results
 
 PACKAGE = Path(__file__).parent
-STATE_FILE = "benchbook.json"
-EXTENSION = "benchbook.site"
+WORK = "sphinx"
 PAGES = ("_config.yml", "_toc.yml")
-SPHINX = {
-    "nb_execution_mode": "off",
-    "nb_render_markdown_format": "gfm",  # tables that a notebook prints
-    "mathjax_path": "tex-svg.js",
-    "html_show_search_summary": False,  # it fetches pages, which a browser refuses for file://
-    "html_context": {"default_mode": "auto"},  # the theme complains on its console where none is said
-    "latex_individualpages": False,  # jupyter-book wants it said
-}
 OTHERS = 8  # runs that a number's provenance lists beside the shown one
 # Texts are copied and compared, so that time stamps do not count.
 TEXTS = {".md", ".rst", ".ipynb", ".txt", ".bib", ".py", ".yml"}
@@ -45,7 +33,6 @@ UNNAMED = {
     True: "this profile does not name it",
     False: "this profile does not name it, and its outputs are those that it was saved with",
 }
-UNUSED = {"sphinx_thebe"}  # it names a script in the network, twice on the search page
 
 
 def stage(
@@ -203,22 +190,24 @@ def build(project: Project, book: Plan, how: Mapping[Path, State], *, pdf: bool 
     """
     html, document, marker = project.build / "html", project.build / "book.pdf", project.build / "site.json"
     digest = _digest(project, book, how)
-    made = json.loads(marker.read_text()) if marker.is_file() else {}
-    if made.get("digest") == digest and (made["pdf"] or not pdf) and all(map(os.path.isfile, made["files"])):
+    last = json.loads(marker.read_text()) if marker.is_file() else {}
+    if last.get("digest") == digest and (last["pdf"] or not pdf) and all(map(os.path.isfile, last["files"])):
         return "nothing has changed"
     marker.unlink(missing_ok=True)
     states = {name: how[run.folder] for name, run in book.shown().items()}
     compared = [compare(project, name, book) for name in states if (project.runs / name).is_dir()]
     source = stage(project, book, states, compared)
     whole = all(state.name == "ok" for state in states.values())
-    _stop_at(sphinx(source, html, "html", book.strict), whole, book.strict)
-    _add_start_page(project, html)
-    if (html / "_static" / "runs").is_dir():  # the extension makes it where a page compares runs
-        publish(compared, html / "_static" / "runs")
+    made = project.build / WORK / "html"  # here Sphinx keeps at hand what it need not write again
+    _stop_at(sphinx(source, made, "html", book.strict), whole, book.strict)
+    _add_start_page(project, made)
+    if (made / "_static" / "runs").is_dir():  # the extension makes it where a page compares runs
+        publish(compared, made / "_static" / "runs")
+    atomic.publish(made, html)
     files = [str(html / "index.html")]
     if pdf and _make_pdf(project, book, source, whole):
         files.append(str(document))
-    marker.write_text(json.dumps({"digest": digest, "pdf": pdf, "files": files}))
+    atomic.write(marker, json.dumps({"digest": digest, "pdf": pdf, "files": files}).encode())
     return " and ".join(files)
 
 
@@ -226,7 +215,7 @@ def _make_pdf(project: Project, book: Plan, source: Path, whole: bool) -> bool:
     """Makes the PDF; of a book that is not strict it only says why there is none, and returns False."""
     from benchbook.pdf import make_pdf
 
-    single, document = project.build / "singlehtml", project.build / "book.pdf"
+    single, document = project.build / WORK / "singlehtml", project.build / "book.pdf"
     try:
         _stop_at(sphinx(source, single, "singlehtml", book.strict), whole, book.strict)
         make_pdf(single, document, settings(project, book))
@@ -250,52 +239,6 @@ def _stop_at(problems: list[str], whole: bool, strict: bool) -> None:
     serious = [line for line in problems if whole or not re.search(r"undefined label|cross reference", line)]
     if serious:
         raise BookError("\n".join(serious))
-
-
-def sphinx(source: Path, target: Path, builder: str, strict: bool) -> list[str]:
-    """Runs a Sphinx builder over the source; returns its warnings, a line each; raises BookError where it breaks."""
-    from sphinx.application import Sphinx
-    from sphinx.util.docutils import docutils_namespace, patch_docutils
-
-    gc.set_threshold(50_000)  # a tenth of Sphinx's time goes into looking through documents that all stay
-    doctrees = target.parent / "doctrees"
-    log = io.StringIO()
-    error = ""
-    try:
-        config = _sphinx_config(source, strict)
-        with patch_docutils(), docutils_namespace():
-            app = Sphinx(source, None, target, doctrees, builder, config, status=None, warning=log, keep_going=True)
-            if builder == "singlehtml":
-                app.set_html_assets_policy("always")
-            app.build()
-    except Exception as raised:  # an extension's own error is as much the author's to mend as a warning
-        error = " ".join(f"{type(raised).__name__}: {raised}".split())
-    problems = [_plain(line, source) for line in log.getvalue().splitlines() if line.strip()] + [error] * bool(error)
-    (target.parent / f"sphinx-{builder}.log").write_text("\n".join([*problems, ""]))
-    if error or (problems and strict):
-        # Pages with errors would count as read in the next build, and their errors would be forgotten.
-        shutil.rmtree(doctrees, ignore_errors=True)
-    if error:
-        raise BookError("\n".join(problems))
-    return problems
-
-
-def _sphinx_config(source: Path, strict: bool) -> dict[str, Any]:
-    """Sphinx's configuration: Jupyter Book's for this _config.yml, with what the engine needs."""
-    from jupyter_book.config import get_final_config
-
-    overrides = {**SPHINX, "nitpicky": strict, "benchbook_state": STATE_FILE}
-    config: dict[str, Any]
-    config, _ = get_final_config(user_yaml=source / "_config.yml", cli_config=overrides, sourcedir=source)
-    for key in ("author", "copyright"):  # the theme puts them into its pages as they are
-        config[key] = html.escape(str(config.get(key) or ""), quote=False)
-    thebe = config["html_theme_options"].get("launch_buttons", {}).get("thebe")
-    dropped = {EXTENSION} if thebe else {EXTENSION, *UNUSED}
-    config["extensions"] = [name for name in config["extensions"] if name not in dropped] + [EXTENSION]
-    folders = (Path(name, inner) for name, inners, _ in os.walk(source) for inner in inners)
-    linked = [path.relative_to(source).as_posix() for path in folders if path.is_symlink()]
-    config["exclude_patterns"] = [*config["exclude_patterns"], *linked]  # their files are offered, none is a page
-    return config
 
 
 def settings(project: Project, book: Plan) -> dict[str, Any]:
@@ -339,8 +282,3 @@ def _add_start_page(project: Project, html: Path) -> None:
     if root != "index":
         page = f'<!DOCTYPE html><title>…</title><meta http-equiv="Refresh" content="0; url={root}.html">\n'
         (html / "index.html").write_text(page, encoding="utf-8")
-
-
-def _plain(line: str, source: Path) -> str:
-    """A warning without terminal colours and without the path of the staged source."""
-    return re.sub(r"\x1b\[[0-9;]*m", "", line).replace(f"{source}/", "")

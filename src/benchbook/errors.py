@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import errno
+import os
+import shutil
 from collections.abc import Iterable
+from pathlib import Path
+
+NO_SPACE = os.strerror(errno.ENOSPC)
+FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class BookError(Exception):
@@ -17,3 +24,10 @@ def nearest(name: str, names: Iterable[str]) -> str:
     if close:
         return f"; did you mean '{close[0]}'?"
     return f"; known: {', '.join(known)}" if known else ""
+
+
+def full_disk(path: Path) -> str:
+    """What is said where a disk was full: the file, and how much the disk that it is on has free now."""
+    there = next(folder for folder in (path, *path.parents) if folder.exists())
+    free = shutil.disk_usage(there).free / 1e6
+    return f"the disk is full: {path} could not be written, {free:.1f} MB are free; the last book is as it was"

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchbook import atomic
 from benchbook.errors import BookError
 from benchbook.mend import HEADINGS, Node, font_folder, log, mend, plain, read
 from benchbook.typeset import chapter, string
@@ -40,12 +41,7 @@ def make_pdf(singlehtml: Path, destination: Path, settings: Mapping[str, Any]) -
         pdf = compiled(written(article, settings), folder, timestamp(settings.get("date")))
     destination = Path(destination)
     destination.parent.mkdir(parents=True, exist_ok=True)
-    partial = destination.with_name(f".{destination.name}.{os.getpid()}")
-    try:
-        partial.write_bytes(pdf)
-        partial.replace(destination)
-    finally:
-        partial.unlink(missing_ok=True)
+    atomic.write(destination, pdf)
     return destination
 
 
