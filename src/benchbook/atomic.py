@@ -16,7 +16,7 @@ SWAP = 2  # RENAME_EXCHANGE there, RENAME_SWAP here
 
 def write(path: Path, content: bytes) -> None:
     """Puts a file in the place of an older one; where that cannot be, raises OSError and leaves nothing behind."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part = path.with_name(f".{path.name}.part")  # one name, so that what a killed writer left is written over
     try:
         part.write_bytes(content)
         part.replace(path)

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 NO_SPACE = os.strerror(errno.ENOSPC)
+FULL_DISK = "a full disk"
 FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -24,6 +25,11 @@ def nearest(name: str, names: Iterable[str]) -> str:
     if close:
         return f"; did you mean '{close[0]}'?"
     return f"; known: {', '.join(known)}" if known else ""
+
+
+def tells_of_full_disk(text: str) -> bool:
+    """Whether an error's text says that a disk was full."""
+    return NO_SPACE in text or FULL_DISK in text
 
 
 def full_disk(path: Path) -> str:

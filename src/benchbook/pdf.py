@@ -10,7 +10,6 @@ import datetime
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,12 +34,16 @@ def make_pdf(singlehtml: Path, destination: Path, settings: Mapping[str, Any]) -
     """
     settings = DEFAULTS | {key: value for key, value in settings.items() if value not in (None, "")}
     article, macros = read(Path(singlehtml))
-    with tempfile.TemporaryDirectory(prefix="benchbook-pdf-") as name:
-        folder = Path(name)
-        mend(article, macros, Path(singlehtml), folder)
-        pdf = compiled(written(article, settings), folder, timestamp(settings.get("date")))
     destination = Path(destination)
     destination.parent.mkdir(parents=True, exist_ok=True)
+    folder = destination.with_name(f".{destination.name}.typst")
+    shutil.rmtree(folder, ignore_errors=True)  # of a build that was killed
+    folder.mkdir()
+    try:
+        mend(article, macros, Path(singlehtml), folder)
+        pdf = compiled(written(article, settings), folder, timestamp(settings.get("date")))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
     atomic.write(destination, pdf)
     return destination
 
