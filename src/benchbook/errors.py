@@ -36,4 +36,4 @@ def full_disk(path: Path) -> str:
     """What is said where a disk was full: the file, and how much the disk that it is on has free now."""
     there = next(folder for folder in (path, *path.parents) if folder.exists())
     free = shutil.disk_usage(there).free / 1e6
-    return f"the disk is full: {path} could not be written, {free:.1f} MB are free; the last book is as it was"
+    return f"the disk is full: {path} could not be written, {free:.1f} MB are free now; the last book is as it was"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import hashlib
 import mmap
 import os
@@ -26,6 +27,7 @@ def forked(work: Callable[[], Any]) -> int:
     pid = os.fork()
     if not pid:
         status = 1
+        faulthandler.disable()  # a fork that is killed on purpose needs no report
         try:
             status = int(work() or 0)
         except SystemExit as end:
@@ -63,7 +65,7 @@ def _watched(work: Callable[[], Any], below: Path, note: Callable[[int], Any]) -
     def hook(event: str, given: tuple[Any, ...]) -> None:
         nonlocal seen
         if event == "open":
-            path, mode, flags = given
+            _, mode, flags = given
             if not set(mode or "") & set("wax+") and not flags & WRITING:
                 return
         elif event not in CHANGES:

@@ -1,20 +1,25 @@
-"""Whatever a killed writer leaves is the old or the new, never a mixture, and the next build heals it by itself."""
+"""Whatever a killed writer leaves, or one without room, is old or new, never a mixture; the next build heals it."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import random
 import shutil
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from conftest import Book, code, markdown, write_notebook
 
-from benchbook import book, plan, run, schedule, state, submission
+from benchbook import book, cli, plan, run, schedule, state, submission
+from benchbook.errors import tells_of_full_disk
 from benchbook.plan import Plan, Project
 from tests.bench import _books
 from tests.faults import _moments
@@ -137,6 +142,76 @@ def test_a_killed_writer_of_a_pdf_leaves_the_old_or_the_new(tmp_path, tries, fau
     assert (wrong, lost) == (0, 0)
 
 
+def test_a_full_disk_leaves_the_last_book_and_says_so(world, tmp_path, tries, fault):
+    """Site and PDF: one line with the file and the room that is left, nothing half made, and a build once there is."""
+    build, said = world.root / "_build", tmp_path / "said"
+
+    def command(*words: str) -> int:
+        os.chdir(world.root)
+        with said.open("w") as file, contextlib.redirect_stderr(file):
+            return cli.main(list(words))
+
+    restore(world.kept, world.root)
+    assert forked(lambda: command("build", "--no-run")) == 0
+    new, size = tree(build / "html"), sum(path.stat().st_size for path in build.rglob("*") if path.is_file())
+    old = tree(world.kept / "_build" / "html")
+    shutil.rmtree(build)
+    assert forked(lambda: command("build", "--no-run")) == 0
+    fresh = tree(build / "html")
+    shutil.rmtree(build)
+    rows = {"site": [0, 0, 0], "PDF": [0, 0, 0]}
+    with _moments.disk(build) as small:
+        for attempt in range(tries()):
+            share = (
+                (0.0, 0.9)[attempt] if attempt < 2 else random.Random(attempt).random() ** 3
+            )  # the site needs little
+            restore(world.kept / "_build", build)
+            small.leave(2**14 + int(share * (size - small.used)))
+            status = forked(lambda: command("build", "--no-run"))
+            words = said.read_text()
+            row = rows["site" if tree(build / "html") == old else "PDF"]
+            row[0] += status != 0
+            row[1] += tree(build / "html") not in (old, new, fresh) or (build / "book.pdf").exists() != (status == 0)
+            told = (
+                words.count("\n") == 1 and "disk is full" in words and f"{build}/" in words and " MB are free" in words
+            )
+            row[2] += status != 0 and not (status == 2 and told and not half_made(build))
+            small.leave(2**28)
+            row[2] += forked(lambda: command("build", "--no-run")) != 0 or tree(build / "html") not in (new, fresh)
+            assert not row[2], words
+    for name, (number, wrong, lost) in rows.items():
+        fault(f"Disk full while the {name} is written", tries=number, wrong=wrong, lost=lost)
+        assert (wrong, lost) == (0, 0)
+    assert rows["site"][0]
+
+
+def test_a_full_disk_leaves_the_last_hand_in(world, tries, fault):
+    """The folder is whole, the old one, and there is no other."""
+    build = world.root / "_build"
+    restore(world.kept, world.root)
+    old = tree(build / "submission")
+    shutil.rmtree(build)
+    wrong = lost = 0
+
+    def submit() -> int:
+        try:
+            world.submit()
+        except OSError as error:
+            return error.errno
+        return 0
+
+    with _moments.disk(build) as small:
+        for attempt in range(tries(few=1)):
+            restore(world.kept / "_build", build)
+            small.leave(random.Random(attempt).randint(2**12, 2**17))  # the code alone has 200 kB in its ZIP
+            lost += forked(submit) != errno.ENOSPC
+            wrong += tree(build / "submission") != old
+            small.leave(2**28)
+            lost += bool(half_made(build)) or forked(submit) != 0 or tree(build / "submission") == old
+    fault("Disk full while the submission is written", tries=tries(few=1), wrong=wrong, lost=lost)
+    assert (wrong, lost) == (0, 0)
+
+
 @pytest.fixture
 def one_run(book, monkeypatch) -> plan.Run:
     """A run of the small book whose notebook needs no kernel, and that keeps an artefact of 20 MB."""
@@ -144,8 +219,11 @@ def one_run(book, monkeypatch) -> plan.Run:
     from safetensors.numpy import save_file
 
     def notebook(task: dict[str, Any], part: Path) -> str:
-        os.sys.audit("artefact", str(part))
-        save_file({"weights": np.full(5_000_000, 1.5, "float32")}, part / "weights.safetensors")
+        sys.audit("artefact", str(part))
+        try:
+            save_file({"weights": np.full(5_000_000, 1.5, "float32")}, part / "weights.safetensors")
+        except Exception as error:  # as it reaches the engine through papermill
+            return f"{type(error).__name__}: {error} (cell 1)"
         shutil.copy(task["notebook"], part / state.EXECUTED)
         return ""
 
@@ -176,4 +254,64 @@ def test_a_killed_worker_leaves_a_whole_run_or_none(one_run, name, tries, fault)
         lost += not healed or [path.name for path in folder.parent.iterdir()] != [folder.name]
     fault(f"Builder killed while it writes a{'n' * (name == 'artefact')} {name}", tries=died, wrong=wrong, lost=lost)
     assert died
+    assert (wrong, lost) == (0, 0)
+
+
+def test_a_run_on_a_full_disk_is_the_old_one_or_says_that_it_failed(one_run, tmp_path, tries, fault):
+    """Run folder and artefact: whole by their checksums, nothing half made; with room again the run succeeds."""
+    task, runs, rows = (
+        run.job(one_run, "quick"),
+        one_run.folder.parents[1],
+        {"a run folder": [0, 0, 0], "an artefact": [0, 0, 0]},
+    )
+    with _moments.disk(runs) as small:
+        for attempt in range(tries(few=4)):
+            name, room = [("a run folder", 20_000_000 + 2**17), ("an artefact", 20_000_000)][attempt % 2]
+            small.leave(2**28)
+            run.execute(task, "an older failure")
+            least = 20_000_000 + 2**12 if attempt % 2 == 0 else 2**12
+            small.leave(random.Random(attempt).randint(least, room))
+            forked(lambda: run.execute(task) and 0)
+            status = state.read_status(one_run.folder)
+            row = rows[name]
+            row[0] += 1
+            row[1] += status is None or state.damaged_file(one_run.folder, status) is not None
+            row[2] += [path.name for path in one_run.folder.parent.iterdir()] != [one_run.folder.name]
+            if status["error"] != "an older failure" and status["state"] != "ok":
+                row[1] += not tells_of_full_disk(status["error"])
+            small.leave(2**28)
+            row[2] += run.execute(task)["state"] != "ok"
+            shutil.rmtree(one_run.folder)
+    for name, (number, wrong, lost) in rows.items():
+        fault(f"Disk full while {name} is written", tries=number, wrong=wrong, lost=lost)
+        assert (wrong, lost) == (0, 0)
+
+
+def test_a_command_on_a_full_disk_says_what_is_full_in_one_line(book, tmp_path, tries, fault):
+    """Wherever between plan and result the room ends: exit status 2, one line; with room again all is made."""
+    write_notebook(
+        book.root / "experiments" / "alone.ipynb",
+        markdown("# Keep much"),
+        code(
+            "import benchbook, numpy",
+            "from safetensors.numpy import save_file",
+            "x = benchbook.value('x', 1)",
+            "save_file({'x': numpy.ones(2**18, 'float32')}, benchbook.artefact('x.safetensors'))",
+        ),
+    )
+    wrong = lost = 0
+    with _moments.disk(tmp_path / "disk") as small:
+        shutil.copytree(book.root, small.folder / "book")
+        full = Book(small.folder / "book")
+        for attempt in range(tries(few=1)):
+            small.leave(random.Random(attempt).randint(2**12, 2**20))
+            done = full.run("run", "alone")
+            told = "the disk is full" in done.stderr and " MB are free" in done.stderr
+            lost += done.returncode != 2 or not told or done.stderr.count("\n") != 1
+            wrong += "runs/" in done.stdout
+            assert not lost, done.stderr
+            small.leave(2**28)
+            lost += full.run("run", "alone").returncode != 0 or bool(list(full.root.glob("runs/*/.*")))
+            shutil.rmtree(full.root / "runs")
+    fault("Disk full during a run", tries=tries(few=1), wrong=wrong, lost=lost)
     assert (wrong, lost) == (0, 0)
