@@ -31,8 +31,11 @@ FLOORS = {
     },
     "benchbook": {
         0: {"errors"},
-        1: {"record", "lines", "artefacts", "forks", "forkserver", "gpus", "toc"},
-        2: {"answers", "experiments", "executors", "fingerprint", "formulas", "kernel", "outputs", "rows"},
+        1: {"atomic", "record", "lines", "artefacts", "forks", "forkserver", "gpus", "toc"},
+        2: {
+            *("answers", "experiments", "executors", "fingerprint", "formulas", "kernel", "outputs", "rendering"),
+            "rows",
+        },
         3: {"plan", "mend", "pictures", "provenance", "scaffold", "seals"},
         4: {"covers", "foot", "state", "sheet", "typeset"},
         5: {"run", "changes", "compare", "display", "drawings", "notebook", "runs_data", "site", "pdf", "reference"},

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from conftest import code, markdown, write_notebook
@@ -90,45 +86,6 @@ def test_what_goes_wrong_is_said_and_the_run_has_failed(book):
     done = book.run("run", "wrong0")
     assert done.returncode == 1
     assert WRONG["1 / 0"] in done.stdout
-
-
-@pytest.fixture
-def small_group() -> Iterator[Path]:
-    """A control group with little memory; the test is skipped where none can be made."""
-    own = dict(line.split(":", 2)[1:] for line in Path("/proc/self/cgroup").read_text().splitlines())
-    roots = [("memory", "/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("", "/sys/fs/cgroup", "memory.max")]
-    for kind, root, limit in roots:
-        group = Path(root) / own.get(kind, "/").lstrip("/") / f"benchbook-test-{os.getpid()}"
-        with contextlib.suppress(OSError):
-            group.mkdir()
-            try:
-                (group / limit).write_text(str(600 * 2**20))
-                yield group
-                return
-            finally:
-                group.rmdir()
-    pytest.skip("no control group with little memory can be made here")
-
-
-def test_a_kernel_that_the_out_of_memory_killer_ends_fails_at_once(book, small_group):
-    """The real killer: the reason is said within 5 s of the death, and a run that takes too much is not tried again."""
-    write_notebook(
-        book.root / "experiments" / "alone.ipynb",
-        markdown("# Take it all"),
-        code(
-            "import pathlib, time",
-            "with pathlib.Path('began').open('a') as file:",
-            "    file.write(f'{time.time()}\\n')",
-            "bytearray(2 * 10**9)",
-        ),
-    )
-    done = book.run("run", "alone", group=small_group / "cgroup.procs")
-    assert done.returncode == 1
-    (folder,) = book.folders("alone")
-    status = json.loads((folder / "status.json").read_text())
-    assert "the kernel was killed for want of memory (out-of-memory killer) in cell 2" in status["error"]
-    (began,) = (book.root / "began").read_text().split()
-    assert status["ended"] - float(began) < 5 + 5  # five to use up the memory, five to notice
 
 
 @pytest.mark.parametrize("given", ["numbr=3", "number=2.5", "number=nan", "rate=nan", "a b=1", "number", "number=1;x"])

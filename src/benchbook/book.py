@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import html
-import io
 import json
 import os
 import re
@@ -15,31 +12,22 @@ from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchbook import fingerprint, seals, toc
+from benchbook import atomic, fingerprint, seals, toc
 from benchbook.compare import compare
 from benchbook.errors import BookError
 from benchbook.foot import DOWNLOADS
 from benchbook.notebook import merged
 from benchbook.plan import Plan, Project
 from benchbook.reference import read_references
+from benchbook.rendering import STATE_FILE, sphinx
 from benchbook.rows import Comparison
 from benchbook.runs_data import publish
 from benchbook.sheet import RUNS_FILE, plain_sheet
 from benchbook.state import State, read_results
 
 PACKAGE = Path(__file__).parent
-STATE_FILE = "benchbook.json"
-EXTENSION = "benchbook.site"
-KEPT = ("doctrees", "jupyter_execute", "shown", "singlehtml")  # by Sphinx, for the next build
+WORK = "sphinx"  # what Sphinx writes, and keeps for the next build
 PAGES = ("_config.yml", "_toc.yml")
-SPHINX = {
-    "nb_execution_mode": "off",
-    "nb_render_markdown_format": "gfm",  # tables that a notebook prints
-    "mathjax_path": "tex-svg.js",
-    "html_show_search_summary": False,  # it fetches pages, which a browser refuses for file://
-    "html_context": {"default_mode": "auto"},  # the theme complains on its console where none is said
-    "latex_individualpages": False,  # jupyter-book wants it said
-}
 OTHERS = 8  # runs that a number's provenance lists beside the shown one
 # Texts are copied and compared, so that time stamps do not count.
 TEXTS = {".md", ".rst", ".ipynb", ".txt", ".bib", ".py", ".yml"}
@@ -47,7 +35,6 @@ UNNAMED = {
     True: "this profile does not name it",
     False: "this profile does not name it, and its outputs are those that it was saved with",
 }
-UNUSED = {"sphinx_thebe"}  # it names a script in the network, twice on the search page
 
 
 def stage(
@@ -178,27 +165,30 @@ def build(project: Project, book: Plan, how: Mapping[Path, State], *, pdf: bool 
     lost = seals.damaged(project.build, last.get("files", {}))
     if not lost and last.get("digest") == digest and (last["pdf"] or not pdf):
         return "nothing has changed"
-    if lost or not last or seals.damaged(project.build, last["kept"]):  # nothing that Sphinx has kept can be believed
-        for name in (*KEPT, *["html"] * bool(lost)):
-            shutil.rmtree(project.build / name, ignore_errors=True)
+    if marker.is_file() and (
+        not last or seals.damaged(project.build, last["kept"])
+    ):  # nothing that Sphinx has kept can be believed
+        shutil.rmtree(project.build / WORK, ignore_errors=True)
     marker.unlink(missing_ok=True)
     states = {name: how[run.folder] for name, run in book.shown().items()}
     compared = [compare(project, name, book) for name in states if (project.runs / name).is_dir()]
     source = stage(project, book, states, compared)
     whole = all(state.name == "ok" for state in states.values())
+    made = project.build / WORK / "html"  # here Sphinx keeps at hand what it need not write again
     offered = pdf and book.strict  # a book that is not strict may turn out to have no PDF
-    _stop_at(sphinx(source, html, "html", book.strict, offered), whole, book.strict)
-    _add_start_page(project, html)
-    if (html / "_static" / "runs").is_dir():  # the extension makes it where a page compares runs
-        publish(compared, html / "_static" / "runs")
+    _stop_at(sphinx(source, made, "html", book.strict, offered), whole, book.strict)
+    _add_start_page(project, made)
+    if (made / "_static" / "runs").is_dir():  # the extension makes it where a page compares runs
+        publish(compared, made / "_static" / "runs")
     files = [html / "index.html"]
     if pdf and _make_pdf(project, book, source, whole):
         files.append(document)
         if offered:
-            shutil.copy(document, html / DOWNLOADS)
-    made = seals.seal(project.build, ["html", *(path.name for path in files[1:])])
-    kept = seals.seal(project.build, KEPT)
-    marker.write_text(json.dumps({"digest": digest, "pdf": pdf, "files": made, "kept": kept}))
+            shutil.copy(document, made / DOWNLOADS)
+    atomic.publish(made, html)
+    shown = seals.seal(project.build, ["html", *(path.name for path in files[1:])])
+    kept = seals.seal(project.build, [WORK])
+    atomic.write(marker, json.dumps({"digest": digest, "pdf": pdf, "files": shown, "kept": kept}).encode())
     return " and ".join(map(str, files))
 
 
@@ -215,7 +205,7 @@ def _make_pdf(project: Project, book: Plan, source: Path, whole: bool) -> bool:
     """Makes the PDF; of a book that is not strict it only says why there is none, and returns False."""
     from benchbook.pdf import make_pdf
 
-    single, document = project.build / "singlehtml", project.build / "book.pdf"
+    single, document = project.build / WORK / "singlehtml", project.build / "book.pdf"
     try:
         _stop_at(sphinx(source, single, "singlehtml", book.strict, book.strict), whole, book.strict)
         make_pdf(single, document, settings(project, book))
@@ -239,52 +229,6 @@ def _stop_at(problems: list[str], whole: bool, strict: bool) -> None:
     serious = [line for line in problems if whole or not re.search(r"undefined label|cross reference", line)]
     if serious:
         raise BookError("\n".join(serious))
-
-
-def sphinx(source: Path, target: Path, builder: str, strict: bool, offered: bool = False) -> list[str]:
-    """Runs a Sphinx builder, `offered`: with links to the PDF; returns warnings; raises BookError where it breaks."""
-    from sphinx.application import Sphinx
-    from sphinx.util.docutils import docutils_namespace, patch_docutils
-
-    gc.set_threshold(50_000)  # a tenth of Sphinx's time goes into looking through documents that all stay
-    doctrees = target.parent / "doctrees"
-    log = io.StringIO()
-    error = ""
-    try:
-        config = {**_sphinx_config(source, strict), "benchbook_pdf": offered}
-        with patch_docutils(), docutils_namespace():
-            app = Sphinx(source, None, target, doctrees, builder, config, status=None, warning=log, keep_going=True)
-            if builder == "singlehtml":
-                app.set_html_assets_policy("always")
-            app.build()
-    except Exception as raised:  # an extension's own error is as much the author's to mend as a warning
-        error = " ".join(f"{type(raised).__name__}: {raised}".split())
-    problems = [_plain(line, source) for line in log.getvalue().splitlines() if line.strip()] + [error] * bool(error)
-    (target.parent / f"sphinx-{builder}.log").write_text("\n".join([*problems, ""]))
-    if error or (problems and strict):
-        # Pages with errors would count as read in the next build, and their errors would be forgotten.
-        shutil.rmtree(doctrees, ignore_errors=True)
-    if error:
-        raise BookError("\n".join(problems))
-    return problems
-
-
-def _sphinx_config(source: Path, strict: bool) -> dict[str, Any]:
-    """Sphinx's configuration: Jupyter Book's for this _config.yml, with what the engine needs."""
-    from jupyter_book.config import get_final_config
-
-    overrides = {**SPHINX, "nitpicky": strict, "benchbook_state": STATE_FILE}
-    config: dict[str, Any]
-    config, _ = get_final_config(user_yaml=source / "_config.yml", cli_config=overrides, sourcedir=source)
-    for key in ("author", "copyright"):  # the theme puts them into its pages as they are
-        config[key] = html.escape(str(config.get(key) or ""), quote=False)
-    thebe = config["html_theme_options"].get("launch_buttons", {}).get("thebe")
-    dropped = {EXTENSION} if thebe else {EXTENSION, *UNUSED}
-    config["extensions"] = [name for name in config["extensions"] if name not in dropped] + [EXTENSION]
-    folders = (Path(name, inner) for name, inners, _ in os.walk(source) for inner in inners)
-    linked = [path.relative_to(source).as_posix() for path in folders if path.is_symlink()]
-    config["exclude_patterns"] = [*config["exclude_patterns"], *linked]  # their files are offered, none is a page
-    return config
 
 
 def settings(project: Project, book: Plan) -> dict[str, Any]:
@@ -326,8 +270,3 @@ def _add_start_page(project: Project, html: Path) -> None:
     if root != "index":
         page = f'<!DOCTYPE html><title>…</title><meta http-equiv="Refresh" content="0; url={root}.html">\n'
         (html / "index.html").write_text(page, encoding="utf-8")
-
-
-def _plain(line: str, source: Path) -> str:
-    """A warning without terminal colours and without the path of the staged source."""
-    return re.sub(r"\x1b\[[0-9;]*m", "", line).replace(f"{source}/", "")

@@ -24,7 +24,7 @@ from benchbook.commands import (
     show_status,
     show_why,
 )
-from benchbook.errors import BookError
+from benchbook.errors import FULL, BookError, full_disk
 from benchbook.plan import Project
 
 
@@ -44,12 +44,17 @@ def main(arguments: list[str] | None = None) -> int:
     except BookError as error:
         print(f"benchbook: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("benchbook: stopped; what had finished is kept", file=sys.stderr)
-        return 130
     except BrokenPipeError:  # `benchbook status | head`
         sys.stderr.close()
         return 0
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        print(f"benchbook: {full_disk(Path(error.filename or Path.cwd()))}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("benchbook: stopped; what had finished is kept", file=sys.stderr)
+        return 130
 
 
 class Parser(argparse.ArgumentParser):

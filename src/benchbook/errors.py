@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import errno
+import os
+import shutil
 from collections.abc import Iterable
+from pathlib import Path
+
+NO_SPACE = os.strerror(errno.ENOSPC)
+FULL_DISK = "a full disk"
+FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class BookError(Exception):
@@ -17,3 +25,15 @@ def nearest(name: str, names: Iterable[str]) -> str:
     if close:
         return f"; did you mean '{close[0]}'?"
     return f"; known: {', '.join(known)}" if known else ""
+
+
+def tells_of_full_disk(text: str) -> bool:
+    """Whether an error's text says that a disk was full."""
+    return NO_SPACE in text or FULL_DISK in text
+
+
+def full_disk(path: Path) -> str:
+    """What is said where a disk was full: the file, and how much the disk that it is on has free now."""
+    there = next(folder for folder in (path, *path.parents) if folder.exists())
+    free = shutil.disk_usage(there).free / 1e6
+    return f"the disk is full: {path} could not be written, {free:.1f} MB are free now; the last book is as it was"

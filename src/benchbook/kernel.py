@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,6 +19,7 @@ from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
 from papermill.execute import execute_notebook
 
+from benchbook.errors import FULL_DISK
 from benchbook.forks import KERNELS, Fork
 
 DIED = "the kernel died"  # how the error of a run begins that is worth another try
@@ -133,6 +136,10 @@ def _death(cell: int) -> str:
     status = kernel.exit_status or 0
     if status == -signal.SIGKILL:
         return f"{DIED} in cell {cell}: killed by signal 9 (SIGKILL; the out-of-memory killer does that)"
+    if status == -signal.SIGBUS:
+        folder = tempfile.gettempdir()
+        free = f"{folder} has {shutil.disk_usage(folder).free / 1e6:.1f} MB free now"
+        return f"{DIED} in cell {cell}: killed by signal 7 (SIGBUS; {FULL_DISK} under a mapped file does that: {free})"
     if status < 0:
         return f"{DIED} in cell {cell}: killed by signal {-status} ({signal.Signals(-status).name})"
     return f"{DIED} in cell {cell}: it left with exit status {status}"

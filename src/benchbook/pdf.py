@@ -10,15 +10,18 @@ import datetime
 import os
 import re
 import shutil
-import tempfile
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from benchbook import atomic
 from benchbook.errors import BookError
 from benchbook.mend import HEADINGS, Node, font_folder, log, mend, plain, read
 from benchbook.typeset import chapter, string
 
+T = TypeVar("T")
 STANDARDS: list[Any] = ["a-2a", "ua-1"]  # to be kept for long, and to be read aloud
 DEFAULTS = {"language": "en-GB", "paper": "a4"}
 
@@ -34,18 +37,17 @@ def make_pdf(singlehtml: Path, destination: Path, settings: Mapping[str, Any]) -
     """
     settings = DEFAULTS | {key: value for key, value in settings.items() if value not in (None, "")}
     article, macros = read(Path(singlehtml))
-    with tempfile.TemporaryDirectory(prefix="benchbook-pdf-") as name:
-        folder = Path(name)
-        mend(article, macros, Path(singlehtml), folder)
-        pdf = compiled(written(article, settings), folder, timestamp(settings.get("date")))
     destination = Path(destination)
     destination.parent.mkdir(parents=True, exist_ok=True)
-    partial = destination.with_name(f".{destination.name}.{os.getpid()}")
+    folder = destination.with_name(f".{destination.name}.typst")
+    shutil.rmtree(folder, ignore_errors=True)  # of a build that was killed
+    folder.mkdir()
     try:
-        partial.write_bytes(pdf)
-        partial.replace(destination)
+        mend(article, macros, Path(singlehtml), folder)
+        pdf = compiled(written(article, settings), folder, timestamp(settings.get("date")))
     finally:
-        partial.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+    atomic.write(destination, pdf)
     return destination
 
 
@@ -101,10 +103,24 @@ def compiled(source: str, folder: Path, seconds: int) -> bytes:
     options: dict[str, Any] = {"root": folder, "pdf_standards": STANDARDS, "timestamp": seconds}
     options |= {"ignore_system_fonts": True, "font_paths": [path for path in [font_folder()] if path]}
     try:
-        return bytes(typst.compile(main, **options))
+        return bytes(_aside(lambda: typst.compile(main, **options)))
     except typst.TypstError as error:
         place = re.search(r"main\.typ:(\d+)", error.diagnostic)
         before = source.splitlines()[: int(place[1]) if place else 0]
         titles = [f"“{line.removeprefix('// chapter: ')}”" for line in before if line.startswith("// chapter: ")]
         near = f" (near: {before[-1].strip()[:160]})" if before else ""
         raise BookError(f"PDF: Typst refuses {titles[-1] if titles else 'the book'}: {error.message}{near}") from error
+
+
+def _aside(work: Callable[[], T]) -> T:
+    """What the work returns or raises, done in a thread: Ctrl-C need not wait for what does not listen to it."""
+    done: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return done.result()

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from benchbook import atomic
 from benchbook.experiments import code_cells
 from benchbook.lines import LINES
 from benchbook.outputs import still, text_of
@@ -47,9 +48,7 @@ class Pictures:
         for path in self.folder.iterdir():
             if path.name not in keep:
                 path.unlink()
-        part = self.folder / f"{INDEX}.part"
-        part.write_text(json.dumps(self.used), encoding="utf-8")
-        part.replace(self.folder / INDEX)
+        atomic.write(self.folder / INDEX, json.dumps(self.used).encode())
 
     def _write(self, notebook: Mapping[str, Any]) -> list[dict[str, str]]:
         found = []
@@ -63,7 +62,7 @@ class Pictures:
 def put(folder: Path, kind: str, content: bytes) -> Path:
     """The file in `folder` with this picture, written under a name that its content decides."""
     path = folder / f"{hashlib.sha256(CHANCE.sub(b'', content)).hexdigest()[:24]}.{kind}"
-    path.write_bytes(content)
+    atomic.write(path, content)  # a picture that is there counts as whole
     return path
 
 

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchbook import fingerprint, gpus
+from benchbook import atomic, fingerprint, gpus
 from benchbook.artefacts import NEEDS, RUN_FOLDER
 from benchbook.experiments import code_cells, tags
 from benchbook.outputs import is_sound
@@ -96,7 +96,7 @@ def execute(task: Mapping[str, Any], error: str = "") -> dict[str, Any]:
             }
         )
         _write_json(part / "status.json", status)
-        _replace(part, folder)
+        atomic.replace(part, folder)
         return status
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -259,19 +259,8 @@ def _commit(root: Path) -> str:
         return ""
 
 
-def _replace(part: Path, folder: Path) -> None:
-    """Puts a finished folder in the place of an older one, which stays whole until the last moment."""
-    old = part.with_name(f"{part.name}.old")
-    if folder.exists():
-        folder.rename(old)
-    part.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
-
-
 def _write_json(path: Path, content: Any, indent: int | None = None) -> None:
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(json.dumps(content, indent=indent, ensure_ascii=False) + "\n", encoding="utf-8")
-    part.replace(path)
+    atomic.write(path, (json.dumps(content, indent=indent, ensure_ascii=False) + "\n").encode())
 
 
 def main(arguments: list[str]) -> int:

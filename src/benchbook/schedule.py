@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -19,12 +20,13 @@ from typing import IO, Any
 
 from benchbook import executors, forks, gpus, state
 from benchbook.display import news, watch
-from benchbook.errors import BookError
+from benchbook.errors import NO_SPACE, BookError, tells_of_full_disk
 from benchbook.plan import Project, Run
 from benchbook.run import cores, execute, job, needs_error
 
 SNAKEFILE = Path(__file__).with_name("Snakefile")
 LOG = "snakemake.log"
+LEAST = 2**16  # bytes free, below which a disk counts as full
 ENDING = re.compile(r"killed by |[\w.]+(Error|Exception)\b")  # the last line of a worker that has failed itself
 
 
@@ -87,7 +89,7 @@ class Where:
 def make(project: Project, runs: Sequence[Run], profile: str, where: Where) -> None:
     """Executes the runs, each after those that it needs; afterwards each has a status, ok or failed.
 
-    Raises BookError where one could not even be started.
+    Raises BookError where one could not even be started, OSError where the disk is full: that is nothing to publish.
     """
     executors.check(where.executor)
     old = {run.folder: status["ended"] for run in runs if (status := state.read_status(run.folder))}
@@ -97,8 +99,19 @@ def make(project: Project, runs: Sequence[Run], profile: str, where: Where) -> N
     try:
         tasks = _run_snakemake(project, runs, profile, where, folder, old)
         _give_up(runs, tasks, folder, old)
+    except BookError:
+        _stop_where_full(project.build)  # then Snakemake could not even say so
+        raise
     finally:
         _sweep(project, runs)
+    for run in runs:
+        if (status := news(run, old)) and tells_of_full_disk(str(status["error"])):
+            raise OSError(errno.ENOSPC, NO_SPACE, str(run.folder))
+
+
+def _stop_where_full(folder: Path) -> None:
+    if shutil.disk_usage(folder).free < LEAST:
+        raise OSError(errno.ENOSPC, NO_SPACE, str(folder))
 
 
 def _run_snakemake(

@@ -28,6 +28,7 @@ from typing import Any
 
 import yaml
 
+from benchbook import atomic
 from benchbook import book as pages
 from benchbook.answers import Answer, Brief, read_answers, read_briefs
 from benchbook.errors import BookError, nearest
@@ -35,6 +36,7 @@ from benchbook.notebook import merged
 from benchbook.pdf import make_pdf
 from benchbook.plan import Plan, Project, Run
 from benchbook.record import claim_sentence
+from benchbook.rendering import sphinx
 from benchbook.standalone import standalone
 from benchbook.state import State, read_results
 from benchbook.toc import page_of
@@ -94,8 +96,7 @@ def submit(
     part.mkdir(parents=True)
     try:
         said += write(made, how, part)
-        shutil.rmtree(target, ignore_errors=True)
-        part.rename(target)
+        atomic.replace(part, target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return said
@@ -253,7 +254,7 @@ def _staged(made: Submission, how: Mapping[Path, State], chapters: list[str]) ->
 def _sphinx(source: Path, target: Path, builder: str, made: Submission) -> None:
     """Builds; that a page which is not handed in cannot be referred to is no error here."""
     shutil.rmtree(target, ignore_errors=True)
-    problems = pages.sphinx(source, target, builder, made.book.strict)
+    problems = sphinx(source, target, builder, made.book.strict)
     serious = [line for line in problems if not re.search(r"undefined label|cross reference|unknown document", line)]
     if serious:
         raise BookError("\n".join(serious))
