@@ -30,7 +30,7 @@ FLOORS = {
     },
     "benchbook": {
         0: {"errors"},
-        1: {"record", "artefacts", "forks", "forkserver", "gpus", "toc"},
+        1: {"record", "artefacts", "compression", "folders", "forks", "forkserver", "gpus", "size", "toc"},
         2: {"answers", "experiments", "executors", "fingerprint", "formulas", "kernel", "rows"},
         3: {"plan", "mend", "pictures", "scaffold"},
         4: {"state", "provenance", "sheet", "typeset"},

@@ -20,7 +20,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from benchbook import toc
 from benchbook.experiments import code_cells
-from benchbook.pictures import named, put, shown
+from benchbook.pictures import folder_of, named, put, shown
 from benchbook.provenance import chapter_link, duration, state_of, table
 from benchbook.site import NOT_YET, claim_nodes, use
 
@@ -49,10 +49,10 @@ class Chapters(SphinxDirective):
         card = nodes.container("", classes=["benchbook-card", f"benchbook-state-{entry['state'].replace(' ', '-')}"])
         picture = cover(Path(self.env.srcdir, f"{entry['page']}.ipynb"), entry["cover"]) if results else None
         if picture:
-            folder = Path(self.env.app.outdir).parent / "shown"
-            folder.mkdir(exist_ok=True)
             page = Path(self.env.srcdir, self.env.docname).parent
-            card += nodes.image("", uri=os.path.relpath(put(folder, *picture), page), alt="")
+            card += nodes.image(
+                "", uri=os.path.relpath(put(folder_of(Path(self.env.app.outdir)), *picture), page), alt=""
+            )
         card += nodes.paragraph("", "", chapter_link(self.env, name, entry["title"]), classes=["benchbook-card-title"])
         headline = results.get("claims", {}).get(entry["headline"])
         if headline:

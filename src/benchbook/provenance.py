@@ -17,7 +17,7 @@ from benchbook.record import CONFIDENCE, VERDICTS, show, show_number
 
 DOWNLOADS = "_static/downloads"
 OFFERED = {
-    ".ipynb": "the notebook with its outputs",
+    ".ipynb.zip": "the notebook with its outputs (ZIP)",
     "-source.ipynb": "the notebook alone",
     ".json": "values, claims, curves",
 }
