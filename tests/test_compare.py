@@ -14,7 +14,7 @@ from benchbook import plan
 from benchbook.compare import compare
 from benchbook.errors import BookError
 from benchbook.fingerprint import hash_file
-from benchbook.pictures import Pictures
+from benchbook.pictures import Compressed, Pictures
 from benchbook.record import Value
 from benchbook.run import job
 from benchbook.state import sealed
@@ -342,7 +342,7 @@ def test_without_scripts_and_on_paper_there_is_a_plain_table(built):
 def test_only_the_page_is_read_again_when_runs_change(built, project):
     """Without a change nothing is done; a new run changes the pages that list it; a lost one leaves no picture."""
     html = built.root / "_build" / "html"
-    pictures = html / "_static" / "runs" / "pictures"
+    pictures = html / "_images"
     assert len(list(pictures.glob("*.svg"))) == 3  # of seven runs: drawings that differ only by their date are one
     assert "nothing has changed" in built.run("build", "--no-run", "--no-pdf").stdout
     pages = {path: path.stat().st_mtime_ns for path in html.rglob("*.html") if path.stem not in ("search", "genindex")}
@@ -364,7 +364,7 @@ def test_only_the_page_is_read_again_when_runs_change(built, project):
 def test_a_damaged_notebook_has_no_pictures(tmp_path):
     """One that is missing or cut off stops nothing."""
     (tmp_path / "cut.ipynb").write_text('{"cells": [')
-    pictures = Pictures(tmp_path)
+    pictures = Pictures(tmp_path, Compressed(tmp_path / "compressed"))
     assert pictures.of(tmp_path / "cut.ipynb", "a") == pictures.of(tmp_path / "none.ipynb", "b") == []
 
 

@@ -31,7 +31,10 @@ FLOORS = {
     },
     "benchbook": {
         0: {"errors"},
-        1: {"atomic", "record", "lines", "artefacts", "forks", "forkserver", "gpus", "toc"},
+        1: {
+            *("artefacts", "atomic", "compression", "folders", "forks", "forkserver", "gpus", "lines", "record"),
+            *("size", "toc"),
+        },
         2: {
             *("answers", "experiments", "executors", "fingerprint", "formulas", "kernel", "outputs", "rendering"),
             "rows",

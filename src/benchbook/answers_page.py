@@ -26,7 +26,7 @@ from benchbook.answers import ANSWERS, BRIEFS, Answer, Brief, read_answers, read
 from benchbook.drawings import drawn
 from benchbook.errors import BookError, nearest
 from benchbook.experiments import code_cells, source
-from benchbook.pictures import KINDS, named, numbers, put, shown
+from benchbook.pictures import KINDS, folder_of, named, numbers, put, shown
 from benchbook.provenance import chapter_link, state_of
 from benchbook.site import NOT_YET, speaking_for, use
 
@@ -147,9 +147,7 @@ class Shown(SphinxDirective):
 
     def picture(self, cell: Mapping[str, Any], kind: str, content: bytes, lines: dict[str, Any] | None) -> nodes.Node:
         settings = cell["metadata"].get("mystnb", {})
-        folder = Path(self.env.app.outdir).parent / "shown"
-        folder.mkdir(exist_ok=True)
-        file = put(folder, kind, content)
+        file = put(folder_of(Path(self.env.app.outdir)), kind, content)
         page = Path(self.env.srcdir, self.env.docname).parent
         image = nodes.image("", uri=os.path.relpath(file, page), alt=settings.get("image", {}).get("alt", ""))
         figure = Picture("", drawn(image, lines), align="default")

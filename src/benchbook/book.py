@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import stat
 import sys
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from benchbook import atomic, fingerprint, seals, toc
 from benchbook.compare import compare
 from benchbook.errors import BookError
+from benchbook.folders import fill
 from benchbook.foot import DOWNLOADS
 from benchbook.notebook import merged
+from benchbook.pictures import Compressed, Pictures
 from benchbook.plan import Plan, Project
 from benchbook.reference import read_references
 from benchbook.rendering import STATE_FILE, sphinx
 from benchbook.rows import Comparison
 from benchbook.runs_data import publish
 from benchbook.sheet import RUNS_FILE, plain_sheet
+from benchbook.size import sizes, tidy, warnings
 from benchbook.state import State, read_results
 
 PACKAGE = Path(__file__).parent
 WORK = "sphinx"  # what Sphinx writes, and keeps for the next build
+PICTURES = "pictures"  # compressed ones, below the folder of what is made
 PAGES = ("_config.yml", "_toc.yml")
 OTHERS = 8  # runs that a number's provenance lists beside the shown one
 # Texts are copied and compared, so that time stamps do not count.
@@ -45,6 +48,7 @@ def stage(
     *,
     target: Path | None = None,
     instead: Mapping[str, str] | None = None,
+    pictures: Compressed | None = None,
 ) -> Path:
     """Lays out the Sphinx source: prose, notebooks with the outputs of their runs, the state of all, runs compared.
 
@@ -52,7 +56,7 @@ def stage(
     linked, a folder without any text as a whole: there may be many pictures, and large ones. `instead` holds texts that
     take the place of files, for a book that differs from this one in them.
     """
-    target = target or project.build / "source"
+    target, pictures = target or project.build / "source", pictures or Compressed(project.build / PICTURES)
     paths = sources(project)
     with_texts = {folder for path in paths if path.suffix in TEXTS for folder in path.parents}
     files: dict[Path, bytes | Path] = {}
@@ -66,16 +70,14 @@ def stage(
     for name, path in project.notebooks.items():
         if name in shown or book.strict:
             published = shown.get(name) if name in states and states[name].name in ("ok", "failed") else None
-            notebook = merged(path, published, trusted=book.trusted)
+            notebook = pictures.in_notebook(merged(path, published, trusted=book.trusted))
             files[path.relative_to(project.root)] = json.dumps(notebook, ensure_ascii=False).encode()
     compared = list(compared)
     files[Path(STATE_FILE)] = json.dumps(describe(project, book, states, compared), ensure_ascii=False).encode()
     sheets = {comparison.experiment: plain_sheet(comparison) for comparison in compared}
     files[Path(RUNS_FILE)] = json.dumps(sheets, ensure_ascii=False).encode()
     files |= {Path(name): text.encode() for name, text in (instead or {}).items()}
-    _remove_others(target, files)
-    for relative, content in files.items():
-        _put(target / relative, content)
+    fill(target, files)
     return target
 
 
@@ -85,30 +87,6 @@ def sources(project: Project) -> list[Path]:
         return list(toc.files(project.root))
     prose = [path for path in sorted((project.root / "book").rglob("*")) if not path.name.startswith(".")]
     return [*(project.root / name for name in PAGES), *filter(Path.is_file, prose), *project.notebooks.values()]
-
-
-def _remove_others(target: Path, files: Container[Path]) -> None:
-    """Removes everything below the target but the files and the folders that hold some."""
-    for name, folders, names in os.walk(target, topdown=False):
-        for path in (Path(name, inner) for inner in [*names, *folders]):
-            if path.is_symlink() or not path.is_dir():
-                if path.relative_to(target) not in files:
-                    path.unlink()
-            elif not any(path.iterdir()):
-                path.rmdir()
-
-
-def _put(path: Path, content: bytes | Path) -> None:
-    """Writes a file, or makes it a link, unless it is as it should be; never writes through a link."""
-    if isinstance(content, Path):
-        if not path.is_symlink() or path.readlink() != content:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.unlink(missing_ok=True)
-            path.symlink_to(content)
-    elif path.is_symlink() or not path.is_file() or path.read_bytes() != content:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
-        path.write_bytes(content)
 
 
 def describe(
@@ -168,28 +146,36 @@ def build(project: Project, book: Plan, how: Mapping[Path, State], *, pdf: bool 
     if marker.is_file() and (
         not last or seals.damaged(project.build, last["kept"])
     ):  # nothing that Sphinx has kept can be believed
-        shutil.rmtree(project.build / WORK, ignore_errors=True)
+        for name in (WORK, PICTURES):
+            shutil.rmtree(project.build / name, ignore_errors=True)
     marker.unlink(missing_ok=True)
     states = {name: how[run.folder] for name, run in book.shown().items()}
     compared = [compare(project, name, book) for name in states if (project.runs / name).is_dir()]
-    source = stage(project, book, states, compared)
+    pictures = Compressed(project.build / PICTURES)
+    source = stage(project, book, states, compared, pictures=pictures)
     whole = all(state.name == "ok" for state in states.values())
     made = project.build / WORK / "html"  # here Sphinx keeps at hand what it need not write again
     offered = pdf and book.strict  # a book that is not strict may turn out to have no PDF
     _stop_at(sphinx(source, made, "html", book.strict, offered), whole, book.strict)
     _add_start_page(project, made)
     if (made / "_static" / "runs").is_dir():  # the extension makes it where a page compares runs
-        publish(compared, made / "_static" / "runs")
+        publish(compared, made / "_static" / "runs", Pictures(made / "_images", pictures))
+    pictures.close()
+    tidy(made)
     files = [html / "index.html"]
     if pdf and _make_pdf(project, book, source, whole):
         files.append(document)
         if offered:
             shutil.copy(document, made / DOWNLOADS)
     atomic.publish(made, html)
+    weights = sizes(html, toc.pages(project.root)[0], document if document in files else None)
+    for line in warnings(weights):
+        print(line, file=sys.stderr)
     shown = seals.seal(project.build, ["html", *(path.name for path in files[1:])])
-    kept = seals.seal(project.build, [WORK])
+    kept = seals.seal(project.build, [WORK, PICTURES])
     atomic.write(marker, json.dumps({"digest": digest, "pdf": pdf, "files": shown, "kept": kept}).encode())
-    return " and ".join(map(str, files))
+    told = ", ".join(f"{name} {size:.1f} MB" for name, size in weights.items())
+    return f"{' and '.join(map(str, files))} ({told})"
 
 
 def _last(marker: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from benchbook import toc
 from benchbook.covers import cover
-from benchbook.pictures import put
+from benchbook.pictures import folder_of, put
 from benchbook.provenance import chapter_link, duration, state_of, table
 from benchbook.site import NOT_YET, claim_nodes, use, value_node
 
@@ -45,10 +45,10 @@ class Chapters(SphinxDirective):
         card = nodes.container("", classes=["benchbook-card", f"benchbook-state-{entry['state'].replace(' ', '-')}"])
         picture = cover(Path(self.env.srcdir, f"{entry['page']}.ipynb"), entry["cover"]) if results else None
         if picture:
-            folder = Path(self.env.app.outdir).parent / "shown"
-            folder.mkdir(exist_ok=True)
             page = Path(self.env.srcdir, self.env.docname).parent
-            card += nodes.image("", uri=os.path.relpath(put(folder, *picture), page), alt="")
+            card += nodes.image(
+                "", uri=os.path.relpath(put(folder_of(Path(self.env.app.outdir)), *picture), page), alt=""
+            )
         card += nodes.paragraph("", "", chapter_link(self.env, name, entry["title"]), classes=["benchbook-card-title"])
         headline = entry["headline"]
         if headline in results.get("claims", {}):

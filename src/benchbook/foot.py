@@ -17,7 +17,7 @@ from benchbook.record import VERDICTS, show
 DOWNLOADS = "_static/downloads"
 BOOK = "book.pdf"
 OFFERED = {
-    ".ipynb": "the notebook with its outputs",
+    ".ipynb.zip": "the notebook with its outputs (ZIP)",
     "-source.ipynb": "the notebook alone",
     ".json": "values, claims, curves",
 }

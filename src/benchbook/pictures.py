@@ -1,40 +1,78 @@
-"""The pictures that executed notebooks hold, as files that are named by their content."""
+"""The pictures that executed notebooks hold: compressed once, and kept as files that are named by their content."""
 
 from __future__ import annotations
 
 import base64
+import contextlib
+import copy
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchbook import atomic
+from benchbook import atomic, compression
 from benchbook.experiments import code_cells
 from benchbook.lines import LINES
 from benchbook.outputs import still, text_of
 
 KINDS = {"image/svg+xml": "svg", "image/png": "png", "image/jpeg": "jpg"}
-INDEX = "index.json"
-# What two drawings of the same by matplotlib differ in: the date, and names that are drawn at random.
-CHANCE = re.compile(rb'<dc:date>[^<]*|(id="|#)[a-z]+[0-9a-f]{10}\b')
+LARGE = 80_000  # bytes of a picture that the site keeps once, and a notebook to take away only names
+PIXELS = ("png", "jpg")
 ROLE = re.compile(r"\{[\w:-]+\}`([^`]*)`")
 
 
-class Pictures:
-    """A folder with the pictures of notebooks; each notebook is read once, and known again by its SHA-256."""
+class Compressed:
+    """Compressed pictures, each kept in `folder` under the SHA-256 of what it was made from."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        path = folder / INDEX
-        self.known: dict[str, list[dict[str, str]]] = json.loads(path.read_text()) if path.is_file() else {}
-        self.used: dict[str, list[dict[str, str]]] = {}
+        self.salt = Path(compression.__file__).read_bytes()  # compressed in another way, they are others
+        self.index = folder / f"{hashlib.sha256(self.salt).hexdigest()}.json"
+        self.used = {self.index.name}
+        folder.mkdir(parents=True, exist_ok=True)
 
-    def of(self, notebook: Path, digest: str) -> list[dict[str, str]]:
-        """The pictures of a notebook: 'place' (code cell and picture in it, as '3.1'), 'name' and 'file' of each."""
+    def of(self, kind: str, content: bytes) -> bytes:
+        """The picture in few bytes, compressed now unless it has been before."""
+        path = self.folder / f"{hashlib.sha256(self.salt + content).hexdigest()}.{kind}"
+        self.used.add(path.name)
+        if path.is_file():
+            return path.read_bytes()
+        found = compression.compressed(kind, content)
+        atomic.write(path, found)
+        return found
+
+    def in_notebook(self, notebook: dict[str, Any]) -> dict[str, Any]:
+        """The notebook, with every picture among its outputs compressed in place."""
+        for cell in code_cells(notebook):
+            for data in (output["data"] for output in cell["outputs"] if "data" in output):
+                for mime, kind in KINDS.items():
+                    if mime in data:
+                        with contextlib.suppress(ValueError):  # what cannot be decoded is not for us to judge
+                            data[mime] = _written(kind, self.of(kind, _content(kind, text_of(data[mime]))))
+        return notebook
+
+    def close(self) -> None:
+        """Removes all that nobody has asked for."""
+        for path in self.folder.iterdir():
+            if path.name not in self.used:
+                path.unlink()
+
+
+class Pictures:
+    """Puts the pictures of notebooks into a folder; each notebook is read once, and known again by its SHA-256."""
+
+    def __init__(self, folder: Path, compressed: Compressed) -> None:
+        self.folder, self.compressed = folder, compressed
+        path = compressed.index
+        self.known: dict[str, list[dict[str, Any]]] = json.loads(path.read_text()) if path.is_file() else {}
+        self.used: dict[str, list[dict[str, Any]]] = {}
+
+    def of(self, notebook: Path, digest: str) -> list[dict[str, Any]]:
+        """A notebook's pictures: 'place' (code cell and picture in it, as '3.1'), 'name', 'file' and its 'bytes'."""
         found = self.known.get(digest)
-        if found is None or not all((self.folder / picture["file"]).is_file() for picture in found):
+        if found is None:
             try:
                 found = self._write(json.loads(notebook.read_text(encoding="utf-8")))
             except (OSError, ValueError):  # a damaged run of somebody's own stops no book
@@ -42,28 +80,53 @@ class Pictures:
         self.used[digest] = found
         return found
 
-    def close(self) -> None:
-        """Keeps what was asked for and removes the files of all other pictures."""
-        keep = {INDEX, *(picture["file"] for found in self.used.values() for picture in found)}
-        for path in self.folder.iterdir():
-            if path.name not in keep:
-                path.unlink()
-        atomic.write(self.folder / INDEX, json.dumps(self.used).encode())
+    def show(self, notebook: Path, found: Iterable[Mapping[str, Any]]) -> None:
+        """Sees that the files of these pictures of a notebook are there."""
+        if not all((self.folder / picture["file"]).is_file() for picture in found):
+            self._write(json.loads(notebook.read_text(encoding="utf-8")))
 
-    def _write(self, notebook: Mapping[str, Any]) -> list[dict[str, str]]:
+    def close(self) -> None:
+        """Keeps in mind what was asked for."""
+        atomic.write(self.compressed.index, json.dumps(self.used).encode())
+
+    def _write(self, notebook: Mapping[str, Any]) -> list[dict[str, Any]]:
         found = []
         for number, cell in enumerate(code_cells(notebook), start=1):
             for place, (kind, content) in enumerate(shown(cell), start=1):
-                file = put(self.folder, kind, content).name
-                found.append({"place": f"{number}.{place}", "name": _name(cell, number), "file": file})
+                small = self.compressed.of(kind, content)
+                told = {"file": put(self.folder, kind, small).name, "bytes": len(small)}
+                found.append({"place": f"{number}.{place}", "name": _name(cell, number), **told})
         return found
 
 
 def put(folder: Path, kind: str, content: bytes) -> Path:
-    """The file in `folder` with this picture, written under a name that its content decides."""
-    path = folder / f"{hashlib.sha256(CHANCE.sub(b'', content)).hexdigest()[:24]}.{kind}"
-    atomic.write(path, content)  # a picture that is there counts as whole
+    """The file in `folder` with this picture, written under the name that the renderer of notebooks gives it, too."""
+    path = folder / f"{hashlib.sha256(content).hexdigest()}.{kind}"
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        atomic.write(path, content)
     return path
+
+
+def with_links(notebook: dict[str, Any]) -> dict[str, Any]:
+    """The notebook to take away: in the place of large pictures, links to where the site has them."""
+    notebook = copy.deepcopy(notebook)
+    for cell in code_cells(notebook):
+        for data in (output["data"] for output in cell["outputs"] if "data" in output):
+            for mime, kind in KINDS.items():
+                content = _content(kind, text_of(data.get(mime)))
+                if len(content) > LARGE:
+                    del data[mime]
+                    name = f"{hashlib.sha256(content).hexdigest()}.{kind}"
+                    data["text/html"] = (
+                        f'<img src="../../_images/{name}" alt="large: in the book&#39;s folder _images">'
+                    )
+    return notebook
+
+
+def folder_of(target: Path) -> Path:
+    """Where the renderer of notebooks puts pictures for the site in `target`, and so whoever shows one once more."""
+    return target.parent / "jupyter_execute"
 
 
 def shown(cell: Mapping[str, Any], kinds: Mapping[str, str] = KINDS) -> Iterator[tuple[str, bytes]]:
@@ -74,8 +137,16 @@ def shown(cell: Mapping[str, Any], kinds: Mapping[str, str] = KINDS) -> Iterator
             del data["image/svg+xml"]
         kind = next((kind for kind in kinds if kind in data), None)
         if kind is not None:
-            text = data[kind]
-            yield kinds[kind], base64.b64decode(text) if kinds[kind] in ("png", "jpg") else text.encode()
+            yield kinds[kind], _content(kinds[kind], data[kind])
+
+
+def _content(kind: str, text: str) -> bytes:
+    """An output's bytes: a notebook has pixels in base64, and any text as lines."""
+    return base64.b64decode(text) if kind in PIXELS else text.encode()
+
+
+def _written(kind: str, content: bytes) -> str:
+    return base64.b64encode(content).decode() if kind in PIXELS else content.decode()
 
 
 def numbers(cell: Mapping[str, Any], kinds: Mapping[str, str] = KINDS) -> list[dict[str, Any] | None]:

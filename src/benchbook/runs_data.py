@@ -1,9 +1,10 @@
-"""What the script of the page that compares runs reads: a script of data for each experiment, and pictures."""
+"""What the script of the page that compares runs reads: a script of data for each experiment."""
 
 from __future__ import annotations
 
 import json
 import math
+import shutil
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,16 +17,17 @@ from benchbook.sheet import Column, columns, short
 from benchbook.state import EXECUTED
 
 PICTURED = 50  # runs of an experiment, from its first row on, whose pictures the page has
+ROOM = 400_000  # bytes of an experiment's pictures beside those that its chapter shows anyway
 POINTS = 1000  # of a curve; of a longer one every second, third, … is kept
 
 
-def publish(comparisons: Iterable[Comparison], target: Path) -> None:
-    """Puts the data of every experiment and the pictures of its runs into a folder of the site; removes all others."""
-    (target / "pictures").mkdir(parents=True, exist_ok=True)
-    pictures = Pictures(target / "pictures")
+def publish(comparisons: Iterable[Comparison], target: Path, pictures: Pictures) -> None:
+    """Puts the data of every experiment into a folder of the site, where nothing else stays."""
     scripts = {f"{c.experiment}.js": f"benchbookRuns({json.dumps(data(c, pictures))});\n" for c in comparisons}
-    for path in target.glob("*.js"):
-        if path.name not in scripts:
+    for path in target.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name not in scripts:
             path.unlink()
     for name, content in scripts.items():
         path = target / name
@@ -37,11 +39,7 @@ def publish(comparisons: Iterable[Comparison], target: Path) -> None:
 def data(comparison: Comparison, pictures: Pictures) -> dict[str, Any]:
     """All that the page's script shows of an experiment."""
     chosen = columns(comparison)
-    pictured = {
-        run.folder: pictures.of(run.folder / EXECUTED, run.notebook)
-        for run in comparison.runs[:PICTURED]
-        if run.notebook
-    }
+    pictured = _pictured(comparison, pictures)
     return {
         "experiment": comparison.experiment,
         "profile": comparison.profile,
@@ -63,8 +61,25 @@ def data(comparison: Comparison, pictures: Pictures) -> dict[str, Any]:
     }
 
 
+def _pictured(comparison: Comparison, pictures: Pictures) -> dict[Path, list[dict[str, Any]]]:
+    """The pictures of each run: all of the one that the book shows, and of others as many as there is room for."""
+    found: dict[Path, list[dict[str, Any]]] = {}
+    files: set[str] = set()
+    room = ROOM
+    for run in sorted(comparison.runs[:PICTURED], key=lambda run: not run.shown):
+        kept = found[run.folder] = []
+        for picture in pictures.of(run.folder / EXECUTED, run.notebook) if run.notebook else ():
+            size = 0 if run.shown or picture["file"] in files else picture["bytes"]
+            if size <= room:
+                room -= size
+                files.add(picture["file"])
+                kept.append(picture)
+        pictures.show(run.folder / EXECUTED, kept)
+    return found
+
+
 def _run(
-    comparison: Comparison, row: Row, run: Made, chosen: Sequence[Column], pictures: Iterable[dict[str, str]]
+    comparison: Comparison, row: Row, run: Made, chosen: Sequence[Column], pictures: Iterable[dict[str, Any]]
 ) -> dict[str, Any]:
     alone = Row((run,))
     seed = f" seed={run.parameters[SEED]}" if len(row.runs) > 1 else ""

@@ -82,7 +82,7 @@ def visit_comparison(self: Any, node: comparison) -> None:
         self.benchbook_compares = True
         scripts.insert(0, f"compare.js?v={hash_text((STATIC / 'compare.js').read_text(encoding='utf-8'))[:8]}")
     name = html.escape(node["experiment"])
-    self.body.append(f'<div class="benchbook-compare" data-experiment="{name}" data-pictures="{static}runs/pictures/">')
+    self.body.append(f'<div class="benchbook-compare" data-experiment="{name}" data-pictures="{static}../_images/">')
     self.body.append("</div>" + "".join(f'<script src="{static}{script}" defer></script>' for script in scripts))
     raise nodes.SkipNode
 

@@ -24,15 +24,20 @@ from typing import Any
 import yaml
 from docutils import nodes
 from markupsafe import escape
+from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped]
+from pygments.token import Name, Punctuation  # type: ignore[import-untyped]
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+from sphinx.highlighting import PygmentsBridge
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
+from benchbook.compression import zipped
 from benchbook.covers import opening
 from benchbook.errors import nearest
 from benchbook.fingerprint import hash_text
 from benchbook.foot import BOOK, DOWNLOADS, OFFERED, chapter_foot, prose_foot
+from benchbook.pictures import with_links
 from benchbook.provenance import badge, chapter_link, experiment_on, provenance_lines, state_of, table
 from benchbook.record import VERDICTS, claim_sentence, show
 
@@ -42,10 +47,18 @@ STATIC = Path(__file__).parent / "static"
 MATHJAX = ("sphinx-mathjax-offline", "sphinx-mathjax-offline/static/mathjax/tex-svg.js")
 MARKS = {True: "✓", False: "✗", None: "≈"}
 CLASSES = {True: "holds", False: "fails", None: "open"}
+PLAIN = (Name, Punctuation)  # a third of a page of code would be marks around these
 NOT_YET = "—"
 PLAIN_TAG = re.compile(r"</?(b|i|em|strong|sub|sup|br|code|small)\s*/?>")
 SPEAKER = "benchbook-speaker"
 USED = "benchbook-used"  # in a page's metadata, where a notebook's own have their place too
+
+
+class Highlighted(HtmlFormatter):
+    """Code without marks around names and punctuation, which every style shows as the text that they are."""
+
+    def _get_css_classes(self, ttype: Any) -> str:
+        return "" if ttype in PLAIN else str(super()._get_css_classes(ttype))
 
 
 class value(nodes.inline):
@@ -321,10 +334,14 @@ def add_downloads(app: Sphinx, error: Exception | None) -> None:
         )
         if entry["results"] and entry["page"] in app.env.found_docs and not made:
             notebook = json.loads(Path(app.srcdir, f"{entry['page']}.ipynb").read_text(encoding="utf-8"))
-            contents = {".ipynb": notebook, "-source.ipynb": without_outputs(notebook), ".json": entry["results"]}
+            source, run = without_outputs(notebook), zipped({f"{name}.ipynb": _written(with_links(notebook))})
+            contents = {".ipynb.zip": run, "-source.ipynb": _written(source), ".json": _written(entry["results"])}
             for suffix in OFFERED:
-                text = json.dumps(contents[suffix], ensure_ascii=False, indent=1)
-                (target / f"{name}{suffix}").write_text(text + "\n", encoding="utf-8")
+                (target / f"{name}{suffix}").write_bytes(contents[suffix])
+
+
+def _written(content: dict[str, Any]) -> bytes:
+    return (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode()
 
 
 def without_outputs(notebook: dict[str, Any]) -> dict[str, Any]:
@@ -340,6 +357,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     def unreachable(self: Any, node: value) -> None:
         pass
 
+    PygmentsBridge.html_formatter = Highlighted
     app.add_config_value("benchbook_state", "benchbook.json", "env")
     app.add_config_value("benchbook_front", {}, "")
     app.add_config_value("benchbook_pdf", False, "env")

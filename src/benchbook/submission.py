@@ -15,12 +15,10 @@ readme       a text: who, what, how to make it again
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import re
 import shutil
 import unicodedata
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +29,7 @@ import yaml
 from benchbook import atomic
 from benchbook import book as pages
 from benchbook.answers import Answer, Brief, read_answers, read_briefs
+from benchbook.compression import zipped
 from benchbook.errors import BookError, nearest
 from benchbook.notebook import merged
 from benchbook.pdf import make_pdf
@@ -188,18 +187,6 @@ def contents(made: Submission, how: Mapping[Path, State], kind: Any) -> dict[str
     if kind not in known:
         raise BookError(f"book/briefs.yml, brief '{made.brief.name}': unknown part {kind!r}{nearest(str(kind), known)}")
     return known[kind]()
-
-
-def zipped(members: Mapping[str, bytes]) -> bytes:
-    """A ZIP whose bytes depend on its members alone."""
-    target = io.BytesIO()
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in sorted(members):
-            entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
-            entry.external_attr = 0o644 << 16
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(entry, members[name])
-    return target.getvalue()
 
 
 def _pdf(made: Submission, how: Mapping[Path, State]) -> bytes:
