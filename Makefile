@@ -44,7 +44,7 @@ compare: $(READY)  ## the runs of one experiment side by side: EXP=colourisation
 	@test -n "$(EXP)" || { echo 'make compare: which experiment? Give EXP=NAME; `make list` shows the names' >&2; exit 2; }
 	@$(BIN)/benchbook compare "$(EXP)" --profile "$(PROFILE)"
 
-submission: $(READY)  ## what a course wants handed in: BRIEF=iith|hacettepe|csc413|csc321|bonn AUTHOR="First Last" ID=…  [PROFILE=full QUICK=1]
+submission: $(READY)  ## what a course wants handed in: BRIEF=iith|cmp717|csc413|csc321|bonn AUTHOR="First Last" ID=…  [PROFILE=full QUICK=1]
 	@test -n "$(BRIEF)" || { echo 'make submission: which brief? Give BRIEF=NAME, as in book/briefs.yml' >&2; exit 2; }
 	@$(BIN)/benchbook submission "$(BRIEF)" --author "$(AUTHOR)" --id "$(ID)" --profile "$(PROFILE)" $(if $(QUICK),--quick)
 

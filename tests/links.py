@@ -39,6 +39,8 @@ class Page(HTMLParser):
         to = self.loads if loads else self.links
         to += [given[name] for name in ("href", "src", "xlink:href", "data", "poster") if name in given]
         to += [part.split()[0] for part in given.get("srcset", "").split(",") if part.strip()]
+        if tag == "meta" and given.get("http-equiv", "").lower() == "refresh":
+            to.append(given.get("content", "").rpartition("url=")[2])
         self.loads += IN_STYLES.findall(given.get("style", ""))
 
     def handle_data(self, data: str) -> None:
@@ -96,7 +98,7 @@ def wrong_address(address: str, base: Path, pages: dict[Path, Page]) -> list[str
 def wrong_external(address: str) -> list[str]:
     """Why an address in the network is not well formed, if it is not."""
     try:
-        parts = urlsplit(address)
+        parts = urlsplit(f"https:{address}" if address.startswith("//") else address)
         host, _ = parts.hostname or "", parts.port
     except ValueError as error:
         return [f"{address[:120]} is no address: {error}"]
