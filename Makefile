@@ -9,13 +9,19 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help book test check bench run list status compare submission serve clean lock
+.PHONY: help book pages handins test check bench run list status compare submission serve clean lock
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
 
 book: $(READY)  ## run what is missing and make _build/html/index.html and _build/book.pdf  [PROFILE=full DATA_ROOT=…]
 	$(BIN)/benchbook build --profile "$(PROFILE)"
+
+pages: $(READY)  ## check every page, link and PDF of the built book, in Chromium
+	$(BIN)/python -m tests.pages _build/html --pdf _build/book.pdf
+
+handins: $(READY)  ## make the five courses' hand-ins as drafts, and check them against their briefs
+	$(BIN)/python -m tests.handins
 
 test: $(READY)  ## all tests
 	$(BIN)/python -m pytest

@@ -75,7 +75,7 @@ def wrong_members(brief: str, members: Mapping[str, bytes]) -> Iterator[str]:
             member = str(path.relative_to(folder))
             if path.suffix == ".pdf":
                 yield from (f"{member}: {line}" for line in wrong_writeup(brief, path))
-            elif path.suffix == ".ipynb" and "code" not in path.relative_to(folder).parts:
+            elif path.suffix == ".ipynb" and not {"code", "html"} & {*path.relative_to(folder).parts}:
                 yield from (f"{member}: {line}" for line in wrong_notebook(path))
             elif path.suffix == ".py":
                 ast.parse(path.read_text(encoding="utf-8"))
@@ -109,11 +109,9 @@ def wrong_notebook(path: Path) -> Iterator[str]:
     if not outputs:
         yield "shows no output"
     yield from (f"an error: {output.evalue}" for output in outputs if output.output_type == "error")
-    if path.parent.name != "notebooks":  # these are the book's chapters as they were run
-        prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-        yield from (
-            f"{role} stands in its prose" for role in re.findall(r"\{(?:value|claim|eq|numref|cite)[^`]*`", prose)
-        )
+    prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    roles = sorted(set(re.findall(r"\{(?:value|claim|eq|numref|cite)[^`]*`", prose)))
+    yield from (f"{role} stands in its prose" for role in roles)
 
 
 def wrong_code(folder: Path) -> Iterator[str]:
@@ -132,7 +130,7 @@ def wrong_report(brief: str, folder: Path) -> Iterator[str]:
     yield from wrong_links(folder)
     (forward,) = Page((folder / "index.html").read_text(encoding="utf-8")).links
     page = (folder / forward).read_text(encoding="utf-8")
-    headings = re.findall(r"<h2>(.*?)<", page)
+    headings = [title for title in re.findall(r"<h2>(.*?)<", page) if title.strip() != "Contents"]
     asked = re.split(r"[ ,]+", " ".join(headings))
     if asked != QUESTIONS[brief].split():
         yield f"html/{forward} answers {' '.join(asked)}"

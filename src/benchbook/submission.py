@@ -34,7 +34,7 @@ from benchbook.errors import BookError, nearest
 from benchbook.pdf import make_pdf
 from benchbook.plan import Plan, Project, Run
 from benchbook.record import claim_sentence
-from benchbook.standalone import standalone
+from benchbook.standalone import readable, standalone
 from benchbook.state import State, read_results
 from benchbook.toc import page_of
 
@@ -180,7 +180,7 @@ def contents(made: Submission, how: Mapping[Path, State], kind: Any) -> dict[str
     known: dict[str, Callable[[], dict[str, bytes]]] = {
         "answers": lambda: {"": _pdf(made, how)},
         "notebook": lambda: {"": _json(standalone([*made.runs.values()], made.brief.title, made.author))},
-        "notebooks": lambda: {f"{n}.ipynb": _json(pages.merged(r.experiment.path, r)) for n, r in made.runs.items()},
+        "notebooks": lambda: {f"{n}.ipynb": _json(readable(r)) for n, r in made.runs.items()},
         "html": lambda: _html(made, how),
         "code": lambda: dict(_code(made.project)),
         "readme": lambda: {"": _readme(made).encode()},
