@@ -13,13 +13,19 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help book test check faults audit bench run list status compare submission serve clean lock
+.PHONY: help book pages handins test check faults audit bench run list status compare submission serve clean lock
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
 
 book: $(READY)  ## run what is missing and make _build/html/index.html and _build/book.pdf  [PROFILE=full DATA_ROOT=…]
 	$(BIN)/benchbook build --profile "$$PROFILE"
+
+pages: $(READY)  ## check every page, link and PDF of the built book, in Chromium
+	$(BIN)/python -m tests.pages _build/html --pdf _build/book.pdf
+
+handins: $(READY)  ## make the five courses' hand-ins as drafts, and check them against their briefs
+	$(BIN)/python -m tests.handins
 
 test: $(READY)  ## all tests
 	$(BIN)/python -m pytest
@@ -55,7 +61,7 @@ compare: $(READY)  ## the runs of one experiment side by side: EXP=colourisation
 	@test -n "$$EXP" || { echo 'make compare: which experiment? Give EXP=NAME; `make list` shows the names' >&2; exit 2; }
 	@$(BIN)/benchbook compare "$$EXP" --profile "$$PROFILE"
 
-submission: $(READY)  ## what a course wants handed in: BRIEF=iith|hacettepe|csc413|csc321|bonn AUTHOR="First Last" ID=…  [PROFILE=full QUICK=1]
+submission: $(READY)  ## what a course wants handed in: BRIEF=iith|cmp717|csc413|csc321|bonn AUTHOR="First Last" ID=…  [PROFILE=full QUICK=1]
 	@test -n "$$BRIEF" || { echo 'make submission: which brief? Give BRIEF=NAME, as in book/briefs.yml' >&2; exit 2; }
 	@$(BIN)/benchbook submission "$$BRIEF" --author "$$AUTHOR" --id "$$ID" --profile "$$PROFILE" $(if $(QUICK),--quick)
 

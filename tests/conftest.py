@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +15,8 @@ from typing import Any
 
 import psutil
 import pytest
+
+from tests.pages import browser, chromium
 
 ROOT = Path(__file__).parents[1]
 
@@ -105,8 +106,13 @@ class Book:
 
 @pytest.fixture
 def book(tmp_path: Path) -> Book:
+    """A small book of a test's own."""
+    return small_book(tmp_path)
+
+
+def small_book(folder: Path) -> Book:
     """Two experiments, `double` (which reaches toy.b through toy.a) and `alone`, with prose about both."""
-    made = Book(tmp_path / "a book")  # a space, so that no command is put together without quotes
+    made = Book(folder / "a book")  # a space, so that no command is put together without quotes
     made.write("_config.yml", "title: Toy\nonly_build_toc_files: true\n")
     made.write(
         "_toc.yml",
@@ -154,19 +160,7 @@ def data_root() -> Path:
 @pytest.fixture
 def page():
     """A page of headless Chromium without a network, that keeps every console error and failed request."""
-    from playwright.sync_api import sync_playwright
-
-    executable = shutil.which("chromium") or shutil.which("google-chrome")
-    if executable is None:
+    if not chromium():
         pytest.skip("no Chromium: apt install chromium")
-    with sync_playwright() as driver:
-        quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
-        browser = driver.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-quic", *quiet])
-        opened = browser.new_context(offline=True).new_page()
-        opened.problems = []
-        opened.on("console", lambda said: said.type == "error" and opened.problems.append(said.text))
-        opened.on("pageerror", lambda error: opened.problems.append(str(error)))
-        opened.on("requestfailed", lambda request: opened.problems.append(request.url))
-        opened.open = lambda path, query="": opened.goto(f"file://{path}{query}")
+    with browser() as opened:
         yield opened
-        browser.close()

@@ -6,13 +6,17 @@ import hashlib
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
 
 import pytest
+from conftest import ROOT, Book, small_book
 
+from benchbook.answers import read_briefs
 from benchbook.submission import file_name
+from tests.handins import AUTHOR, FILES, IDENTITY, unpacked, wrong_handin
 
 pytestmark = pytest.mark.slow
 BRIEFS = """
@@ -38,9 +42,10 @@ It is {value}`double:twice`, as the chapter on [doubling](../experiments/double.
 """
 
 
-@pytest.fixture
-def course(book):
-    """The toy book with two briefs, the first of them answered."""
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Book:
+    """The toy book with two briefs, the first of them answered; built once, and left as it is."""
+    book = small_book(tmp_path_factory.mktemp("course"))
     book.write("book/briefs.yml", BRIEFS)
     book.write(
         "book/answers/twice.md", ANSWERS.replace(", as the chapter on [doubling](../experiments/double.ipynb) says", "")
@@ -52,6 +57,13 @@ def course(book):
     done = book.run("build", "--no-pdf")
     assert done.returncode == 0, done.stderr
     return book
+
+
+@pytest.fixture
+def course(built, tmp_path) -> Book:
+    """The same book, for a test to change."""
+    shutil.copytree(built.root, tmp_path / "a course")
+    return Book(tmp_path / "a course")
 
 
 def hand_in(book, *words: str, brief: str = "first"):
@@ -77,6 +89,7 @@ def test_every_file_of_the_hand_in_is_made(course):
     assert ">8\u00a0s</button>" in page
     assert "Quick profile" in page
     assert not re.search(r"""<(?:script|link|img)\b[^>]*\b(?:src|href)=["'](?:https?:)?//""", page)
+    shutil.rmtree(course.root / "_build" / "handin")
     hand_in(course, "--quick")
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == files
 
@@ -123,6 +136,87 @@ def test_nothing_is_written_where_something_is_wrong(course):
     course.write("src/toy/b.py", "def times(number):\n    return 5 * number\n")
     assert "double: stale: changed: src/toy/b.py" in hand_in(course, "--quick").stderr
     assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        ("{value}`double:thrice`", "the run of 'double' has no value 'thrice'"),
+        ("{claim}`double:smaller`", "the run of 'double' has no claim 'smaller'"),
+        ("{value}`nobody:x`", "no profile run of 'nobody' is behind the answers"),
+        ("```{shown} double:picture\n```", "experiment 'double' has no output named 'picture'"),
+        ("```{shown} double:silent\n```", "the cell 'silent' of 'double' shows nothing"),
+        ("![A number](https://example.org/two.png) {value}`double:twice`", "would need the network: <img"),
+    ],
+)
+def test_an_answer_without_its_evidence_is_not_handed_in(course, answer, says):
+    """A value, claim or picture that no run has made, or one in the network: a line each; what was there stays."""
+    (course.root / "_build" / "submission").mkdir()
+    (course.root / "_build" / "submission" / "before.pdf").touch()
+    double = course.root / "experiments" / "double.ipynb"
+    notebook = json.loads(double.read_text())
+    notebook["cells"][1]["metadata"]["benchbook"] = {"name": "silent"}
+    double.write_text(json.dumps(notebook))
+    path = course.root / "book" / "answers" / "twice.md"
+    path.write_text(path.read_text().replace("{claim}`double:bigger`", answer))
+    done = hand_in(course, "--quick")
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert [file.name for file in (course.root / "_build" / "submission").iterdir()] == ["before.pdf"]
+
+
+def test_a_failed_run_is_not_handed_in(course):
+    """Its error is the one line."""
+    double = course.root / "experiments" / "double.ipynb"
+    double.write_text(double.read_text().replace("double(number)", "1 / 0"))
+    course.run("build", "--no-pdf")
+    done = hand_in(course, "--quick")
+    assert done.returncode == 2
+    assert done.stderr.strip() == "benchbook: double: failed: ZeroDivisionError: division by zero (cell 2)"
+    assert not (course.root / "_build" / "submission").exists()
+
+
+@pytest.fixture(scope="module")
+def five(tmp_path_factory) -> Book:
+    """A small book that answers the five courses' briefs, each item by its name and a number."""
+    book = small_book(tmp_path_factory.mktemp("five"))
+    shutil.copy(ROOT / "book" / "briefs.yml", book.root / "book")
+    items = [item for brief in read_briefs(ROOT).values() for item in brief.items]
+    book.write("book/answers/all.md", "".join(f"## {i}\n\nThis is {i}: {{value}}`double:twice`.\n\n" for i in items))
+    assert book.run("build", "--no-pdf").returncode == 0
+    return book
+
+
+@pytest.mark.parametrize("brief", FILES)
+def test_each_course_gets_what_it_asks_for(five, brief):
+    """Names, members, questions in their order, pages that open alone, sums: point by point; and what was checked."""
+    done = five.run("submission", brief, "--author", AUTHOR, "--id", IDENTITY, "--quick")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    folder = five.root / "_build" / "submission"
+    assert wrong_handin(brief, folder) == []
+    assert "items answered, from 1 chapters, each run current and successful" in done.stdout
+    assert all(f"✓ {name}: " in done.stdout for name in FILES[brief])
+    (folder / "more.txt").touch()
+    assert len(wrong_handin(brief, folder)) == 2
+
+
+def test_a_hand_in_of_another_course_is_found_wrong(five):
+    """Whatever is not as the brief asks is told: the questions, their order, a report's page, a notebook's prose."""
+    assert five.run("submission", "cmp717", "--author", AUTHOR, "--id", IDENTITY, "--quick").returncode == 0
+    folder = five.root / "_build" / "submission"
+    (archive,) = folder.glob("*.zip")
+    members = unpacked(archive.read_bytes())
+    page = "html/book/brief_hacettepe.html"
+    members[page] = members[page].replace(b"<h2>1.2<", b"<h2>1.9<").replace(b"theme.css", b"nowhere.css")
+    del members["code/_toc.yml"]
+    with zipfile.ZipFile(archive, "w") as written:
+        for name, data in members.items():
+            written.writestr(name, data)
+    found = "\n".join(wrong_handin("cmp717", folder))
+    for fault in ("SHA256SUMS", "brief_hacettepe.html answers 1.1 1.9 1.3", "nowhere.css", "code/ has no _toc.yml"):
+        assert fault in found
 
 
 def test_a_claim_that_the_run_contradicts_stops_it(course):

@@ -1,6 +1,7 @@
 """What course briefs ask, and what the book answers: the files `book/briefs.yml` and `book/answers/*.md`.
 
-briefs.yml: for each brief its title, and its items in order, each an id with the question in words.
+briefs.yml: for each brief its title, and its items in order, each an id with the question in words; under `also` other
+names that it goes by.
 answers/*.md: a section `## A-1, B-2` answers these items, in markdown as on any page, whatever brief they are of.
 """
 
@@ -15,6 +16,7 @@ from typing import Any
 from benchbook.errors import BookError, nearest
 from benchbook.toc import read_yaml
 
+KEYS = ("title", "items", "handin", "also")
 BRIEFS, ANSWERS = Path("book/briefs.yml"), Path("book/answers")
 IDENTIFIER = re.compile(r"[A-Za-z][\w.-]*")
 EVIDENCE = re.compile(r"\{(?:value|claim|shown)\}`*\s*`?([\w-]+):")  # roles, and the directive {shown}
@@ -43,6 +45,7 @@ class Brief:
     title: str
     items: Mapping[str, str]
     handin: Mapping[str, Any] = field(default_factory=dict)
+    also: tuple[str, ...] = ()
 
 
 def read_briefs(root: Path) -> dict[str, Brief]:
@@ -69,9 +72,9 @@ def _brief(path: Path, name: str, entry: Any) -> Brief:
     if not isinstance(entry, dict) or not isinstance(entry.get("title"), str):
         raise BookError(f"{where}: a mapping with 'title' and 'items' is wanted here")
     for key in entry:
-        if key not in ("title", "items", "handin"):
-            raise BookError(f"{where}: unknown key {str(key)!r}{nearest(str(key), ('title', 'items', 'handin'))}")
-    items, handin = entry.get("items"), entry.get("handin") or {}
+        if key not in KEYS:
+            raise BookError(f"{where}: unknown key {str(key)!r}{nearest(str(key), KEYS)}")
+    items, handin, also = entry.get("items"), entry.get("handin") or {}, entry.get("also") or []
     if not isinstance(items, dict) or not items:
         raise BookError(f"{where}: 'items' is a mapping of ids to questions")
     for key, question in items.items():
@@ -79,7 +82,17 @@ def _brief(path: Path, name: str, entry: Any) -> Brief:
             raise BookError(f"{where}: item {key!r}: an id of letters, digits, '-' and '.', and a question are wanted")
     if not isinstance(handin, dict):
         raise BookError(f"{where}: 'handin' is a mapping")
-    return Brief(name, entry["title"], items, handin)
+    if not isinstance(also, list):
+        raise BookError(f"{where}: 'also' is a list of names")
+    return Brief(name, entry["title"], items, handin, tuple(map(str, also)))
+
+
+def brief_named(name: str, briefs: Mapping[str, Brief]) -> Brief:
+    """The brief of this name, or of another name that it goes by; raises BookError where there is none."""
+    names = {other: brief for brief in briefs.values() for other in brief.also} | dict(briefs)
+    if name not in names:
+        raise BookError(f"there is no brief '{name}'{nearest(name, names)}")
+    return names[name]
 
 
 def read_answers(root: Path) -> dict[str, Answer]:

@@ -1,6 +1,7 @@
 """The pages that answer course briefs: the directive {brief}, and {shown}, a chapter's output shown once more.
 
-{brief} NAME               every item of a brief in its order: the question, the answer, the chapters behind it
+{brief} NAME               every item of a brief in its order: the question, the answer, the chapters behind it.
+                           With the option `:handin:` items have the brief's own numbers, A1 in place of C-A1.
 {shown} experiment:NAME    the figure, or the text, that a cell of an experiment shows; the cell has the name in its
                            metadata, as `mystnb: {figure: {name: …}}` or as `benchbook: {name: …}`.
                            With the option `:code:` the cell's code in place of what it shows.
@@ -41,6 +42,7 @@ class BriefDirective(SphinxDirective):
     """{brief}: the answers to a brief, a section each."""
 
     required_arguments = 1
+    option_spec: ClassVar = {"handin": directives.flag}
 
     def run(self) -> list[nodes.Node]:
         root, name = Path(self.env.srcdir), self.arguments[0]
@@ -58,9 +60,8 @@ class BriefDirective(SphinxDirective):
     def section(self, questions: Mapping[str, str], answer: Answer | None) -> nodes.Node:
         """The items that one answer is for: their questions as a quotation, the answer, links to its chapters."""
         names = [nodes.make_id(f"item-{item}") for item in questions]
-        section = nodes.section(
-            "", nodes.title("", ", ".join(questions)), ids=names, names=[], classes=["benchbook-item"]
-        )
+        shown = [item.partition("-")[2] or item if "handin" in self.options else item for item in questions]
+        section = nodes.section("", nodes.title("", ", ".join(shown)), ids=names, names=[], classes=["benchbook-item"])
         asked = (nodes.paragraph("", question) for question in questions.values())
         section += nodes.block_quote("", *asked, classes=["benchbook-question"])
         if answer is None:
@@ -71,9 +72,11 @@ class BriefDirective(SphinxDirective):
         with reading(self.state.document, answer.path):
             self.state.nested_parse(StringList(answer.text.splitlines()), answer.line - self.lineno, section)
         known = state_of(self.env)["experiments"]
-        links = [chapter_link(self.env, name, known[name]["title"]) for name in answer.experiments if name in known]
+        there = [name for name in answer.experiments if name in known and known[name]["page"] in self.env.found_docs]
+        links = [chapter_link(self.env, name, known[name]["title"]) for name in there]
         more = [node for link in links for node in (nodes.Text(", "), link)][1:]
-        section += nodes.paragraph("", "", nodes.Text("More: "), *more, nodes.Text("."), classes=["benchbook-more"])
+        if more:
+            section += nodes.paragraph("", "", nodes.Text("More: "), *more, nodes.Text("."), classes=["benchbook-more"])
         return section
 
 
@@ -128,7 +131,7 @@ class Shown(SphinxDirective):
             text = source(cells[name])
             return [nodes.literal_block(text, text, language="python")]
         with speaking_for(self.env, experiment):
-            return list(self.output(cells[name]))
+            return list(self.output(cells[name])) or self.stop(f"the cell '{name}' of '{experiment}' shows nothing")
 
     def output(self, cell: Mapping[str, Any]) -> Iterator[nodes.Node]:
         """The cell's pictures as figures, and its markdown as text; where it shows neither, what it prints."""

@@ -84,6 +84,8 @@ def _sphinx_config(source: Path, strict: bool) -> dict[str, Any]:
     config, _ = get_final_config(user_yaml=source / "_config.yml", cli_config=overrides, sourcedir=source)
     for key in ("author", "copyright"):  # the theme puts them into its pages as they are
         config[key] = html.escape(str(config.get(key) or ""), quote=False)
+    if not config.get("html_copy_source", True):
+        config["html_theme_options"]["use_download_button"] = False  # it offers the page's source, which is not there
     thebe = config["html_theme_options"].get("launch_buttons", {}).get("thebe")
     dropped = {EXTENSION} if thebe else {EXTENSION, *UNUSED}
     config["extensions"] = [name for name in config["extensions"] if name not in dropped] + [EXTENSION]

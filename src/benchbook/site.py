@@ -260,7 +260,8 @@ def visit_value(self: Any, node: value) -> None:
     anchor = html.escape(f"{node['kind']}-{node['experiment']}-{node['name']}")
     classes = f"benchbook-value benchbook-{node['verdict'] or 'number'}"
     if self.builder.name == "singlehtml":
-        self.body.append(f'<a class="{classes}" href="#{anchor}">{text}</a>')
+        there = state_of(self.builder.env)["experiments"][node["experiment"]]["page"] in self.builder.env.found_docs
+        self.body.append(f'<a class="{classes}" href="#{anchor}">{text}</a>' if there else text)
         raise nodes.SkipNode
     lines = provenance_lines(self.builder.env, node)
     entry = state_of(self.builder.env)["experiments"][node["experiment"]]
@@ -303,6 +304,13 @@ def announce(app: Sphinx, config: Any) -> None:
         if profile["reduced"]:
             text = f"{profile['title']} profile: {profile['note']}".strip()
             config.html_theme_options = {**config.html_theme_options, "announcement": html.escape(text)}
+
+
+def without_roles(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """The bibliography without the roles that docutils gives it: a list may not have what a citation holds."""
+    body = context.get("body", "")
+    if 'class="citation-list"' in body:
+        context["body"] = body.replace(' role="list"', "").replace(' role="doc-biblioentry"', "")
 
 
 def add_static_files(app: Sphinx) -> None:
@@ -380,5 +388,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("doctree-read", plain_titles, priority=400)  # before Sphinx collects them
     app.connect("doctree-read", add_states)
     app.connect("html-page-context", plain_context, priority=900)  # after the theme's own
+    app.connect("html-page-context", without_roles)
     app.connect("build-finished", add_downloads)
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}

@@ -30,17 +30,24 @@ def standalone(runs: Sequence[Run], title: str, author: str) -> dict[str, Any]:
     head = f"# {title}\n\n{author}\n\nThis notebook runs by itself. What it needs: `pip install {outside}`"
     cells = [_markdown(head), *_modules(runs)]
     for run in runs:
-        notebook = merged(run.experiment.path, run)
-        results = read_results(run.folder)
-        for cell in notebook["cells"]:
+        for cell in readable(run)["cells"]:
             if cell["cell_type"] == "markdown":
-                cells.append(_markdown(plain_prose(source(cell), results)))
+                cells.append(_markdown(cell["source"]))
             elif "parameters" in tags(cell):
                 cells.append(_code(parameters_cell(run)))
             else:
                 cells.append(_code(source(cell), cell["outputs"], cell["execution_count"]))
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     return {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 4}
+
+
+def readable(run: Run) -> dict[str, Any]:
+    """A run's notebook with its outputs and with prose for Jupyter."""
+    notebook, results = merged(run.experiment.path, run), read_results(run.folder)
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown":
+            cell["source"] = plain_prose(source(cell), results)
+    return notebook
 
 
 def plain_prose(text: str, results: Mapping[str, Any]) -> str:

@@ -28,23 +28,26 @@ import yaml
 
 from benchbook import atomic
 from benchbook import book as pages
-from benchbook.answers import Answer, Brief, read_answers, read_briefs
+from benchbook.answers import Answer, Brief, brief_named, read_answers, read_briefs
 from benchbook.compression import zipped
 from benchbook.errors import BookError, nearest
-from benchbook.notebook import merged
 from benchbook.pdf import make_pdf
 from benchbook.plan import Plan, Project, Run
 from benchbook.record import claim_sentence
 from benchbook.rendering import sphinx
-from benchbook.standalone import standalone
+from benchbook.standalone import readable, standalone
 from benchbook.state import State, read_results
 from benchbook.toc import page_of
 
 ROLE = re.compile(r"\{(value|claim)\}`([\w-]+):(\w+)`")
 IDENTITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-EXTERNAL = re.compile(r"""<(?:script|link|img|iframe|source)\b[^>]*?\b(?:src|href)=["'](?:https?:)?//[^"']*""")
+EXTERNAL = re.compile(
+    r"""<(?:script|link(?![^>]*canonical)|img|iframe|source|audio|video|embed|object)\b[^>]*?"""
+    r"""\b(?:src|srcset|href|data)=["'](?:https?:)?//[^"']*"""
+)
+MISSING = re.compile(r'class="[^"]*benchbook-missing[^"]*"[^>]*>(?:.{0,200}?no run has produced ([\w:-]+))?', re.DOTALL)
 CODE = ("Makefile", "README.md", "LICENSE", "pyproject.toml", "requirements.lock")
-FOLDERS = ("src", "experiments", "profiles", "book")
+FOLDERS = ("src", "experiments", "profiles", "book", "reference")
 PLAIN = str.maketrans({"ı": "i", "ß": "ss", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "æ": "ae", "đ": "d"})
 LARGEST = 50 * 2**20  # bytes: what upload forms take
 
@@ -78,9 +81,7 @@ def submit(
     Raises BookError, with a line for each thing that is wrong.
     """
     briefs, answers = read_briefs(project.root), read_answers(project.root)
-    if name not in briefs:
-        raise BookError(f"there is no brief '{name}'{nearest(name, briefs)}")
-    brief = briefs[name]
+    brief = brief_named(name, briefs)
     _check_names(brief, author, identity)
     wrong = [f"{item} has no answer" for item in brief.items if item not in answers]
     if wrong:
@@ -131,9 +132,9 @@ def check(made: Submission, how: Mapping[Path, State], behind: set[str], quick: 
     if wrong or (contradicted and not quick):
         raise BookError("\n".join(wrong + contradicted))
     said = [f"{len(made.brief.items)} items answered, from {len(made.runs)} chapters, each run current and successful"]
-    said.append(f"{values} values and {claims} claims are there; " + (f"{len(contradicted)} do not hold" if contradicted
-                else "the run contradicts none"))  # fmt: skip
-    return said
+    names = ", ".join(line.partition(" ")[0] for line in contradicted)
+    verdict = f"{len(contradicted)} do not hold: {names}" if contradicted else "the run contradicts none"
+    return [*said, f"{values} values and {claims} claims are there; {verdict}"]
 
 
 def _check_names(brief: Brief, author: str, identity: str) -> None:
@@ -179,7 +180,7 @@ def contents(made: Submission, how: Mapping[Path, State], kind: Any) -> dict[str
     known: dict[str, Callable[[], dict[str, bytes]]] = {
         "answers": lambda: {"": _pdf(made, how)},
         "notebook": lambda: {"": _json(standalone([*made.runs.values()], made.brief.title, made.author))},
-        "notebooks": lambda: {f"{n}.ipynb": _json(merged(r.experiment.path, r)) for n, r in made.runs.items()},
+        "notebooks": lambda: {f"{n}.ipynb": _json(readable(r)) for n, r in made.runs.items()},
         "html": lambda: _html(made, how),
         "code": lambda: dict(_code(made.project)),
         "readme": lambda: {"": _readme(made).encode()},
@@ -212,18 +213,14 @@ def _html(made: Submission, how: Mapping[Path, State]) -> dict[str, bytes]:
     forward = f'<!DOCTYPE html><title>…</title><meta http-equiv="Refresh" content="0; url={root}.html">\n'
     (html / "index.html").write_text(forward, encoding="utf-8")
     files = [path for path in sorted(html.rglob("*")) if path.is_file() and path.name != ".buildinfo"]
-    for path in files:
-        reached = EXTERNAL.search(path.read_text(encoding="utf-8")) if path.suffix == ".html" else None
-        if reached:
-            raise BookError(f"{path.relative_to(html)} would need the network: {reached[0][:120]}")
     return {path.relative_to(html).as_posix(): path.read_bytes() for path in files}
 
 
 def _staged(made: Submission, how: Mapping[Path, State], chapters: list[str]) -> Path:
-    """The Sphinx source of a book of the brief's page and these chapters, by this author."""
-    root = made.project.root
-    states = {name: how[run.folder] for name, run in made.book.shown().items()}
-    toc: dict[str, Any] = {"format": "jb-book", "root": f"book/brief_{made.brief.name}"}
+    """The Sphinx source of a book of the brief's answers and these chapters, by this author."""
+    root, page = made.project.root, f"book/brief_{made.brief.name}"
+    states = {name: how[run.folder] for name, run in made.book.shown().items() if how[run.folder].name == "ok"}
+    toc: dict[str, Any] = {"format": "jb-book", "root": page}
     references = (
         ["book/references"]
         if (root / "book" / "references.md").is_file() and (chapters or "{cite" in made.texts)
@@ -233,7 +230,10 @@ def _staged(made: Submission, how: Mapping[Path, State], chapters: list[str]) ->
         toc["chapters"] = [{"file": page} for page in [*chapters, *references]]
     config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8")) or {}
     config |= {"title": made.brief.title, "author": made.author, "only_build_toc_files": True}
+    opening = "Each question with its short answer; the chapters beside it have the rest.\n\n" if chapters else ""
+    answers = f"# {made.brief.title}\n\n{opening}```{{brief}} {made.brief.name}\n:handin:\n```\n"
     instead = {"_toc.yml": yaml.safe_dump(toc), "_config.yml": yaml.safe_dump(config, allow_unicode=True)}
+    instead[f"{page}.md"] = answers
     work = made.project.build / "handin" / f"{made.brief.name}{'-html' * bool(chapters)}"
     return pages.stage(made.project, made.book, states, target=work / "source", instead=instead)
 
@@ -243,8 +243,13 @@ def _sphinx(source: Path, target: Path, builder: str, made: Submission) -> None:
     shutil.rmtree(target, ignore_errors=True)
     problems = sphinx(source, target, builder, made.book.strict)
     serious = [line for line in problems if not re.search(r"undefined label|cross reference|unknown document", line)]
+    for path in sorted(target.rglob("*.html")):
+        page = path.read_text(encoding="utf-8")
+        name = path.relative_to(target)
+        serious += [f"{name} would need the network: {found[0][:120]}" for found in EXTERNAL.finditer(page)]
+        serious += [f"{name} has no number for {found[1] or 'a value'}" for found in MISSING.finditer(page)]
     if serious:
-        raise BookError("\n".join(serious))
+        raise BookError("\n".join(dict.fromkeys(serious)))
 
 
 def _code(project: Project) -> Iterator[tuple[str, bytes]]:
@@ -264,7 +269,8 @@ def _readme(made: Submission) -> str:
         "decided.",
         "",
     ]
-    lines += [f"Profile: {made.book.title}. {made.book.note}", ""]
+    note = f" ({made.book.note})" if made.book.note else ""
+    lines += [f"Profile: {made.book.title}{note}.", ""]
     lines += ["To make it again: `make book` in code/ (Python 3.11 or newer).", "", "Runs:"]
     for name, run in made.runs.items():
         results = read_results(run.folder)
