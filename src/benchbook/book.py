@@ -9,13 +9,14 @@ import json
 import os
 import re
 import shutil
-import stat
 import sys
+import time
 from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchbook import fingerprint, toc
+from benchbook import built, toc
+from benchbook.built import TEXTS
 from benchbook.compare import compare
 from benchbook.errors import BookError
 from benchbook.experiments import code_cells
@@ -39,8 +40,6 @@ SPHINX = {
     "latex_individualpages": False,  # jupyter-book wants it said
 }
 OTHERS = 8  # runs that a number's provenance lists beside the shown one
-# Texts are copied and compared, so that time stamps do not count.
-TEXTS = {".md", ".rst", ".ipynb", ".txt", ".bib", ".py", ".yml"}
 UNNAMED = {
     True: "this profile does not name it",
     False: "this profile does not name it, and its outputs are those that it was saved with",
@@ -201,10 +200,9 @@ def build(project: Project, book: Plan, how: Mapping[Path, State], *, pdf: bool 
 
     how: the state of every run of the plan, by its folder. Raises BookError where Sphinx or Typst cannot make the book.
     """
-    html, document, marker = project.build / "html", project.build / "book.pdf", project.build / "site.json"
-    digest = _digest(project, book, how)
-    made = json.loads(marker.read_text()) if marker.is_file() else {}
-    if made.get("digest") == digest and (made["pdf"] or not pdf) and all(map(os.path.isfile, made["files"])):
+    html, document, marker = project.build / "html", project.build / "book.pdf", project.build / built.MARKER
+    digest, began = _digest(project, book, how), time.monotonic()
+    if built.is_current(built.read(project), digest, pdf):
         return "nothing has changed"
     marker.unlink(missing_ok=True)
     states = {name: how[run.folder] for name, run in book.shown().items()}
@@ -218,8 +216,19 @@ def build(project: Project, book: Plan, how: Mapping[Path, State], *, pdf: bool 
     files = [str(html / "index.html")]
     if pdf and _make_pdf(project, book, source, whole):
         files.append(str(document))
-    marker.write_text(json.dumps({"digest": digest, "pdf": pdf, "files": files}))
+    seconds = round(time.monotonic() - began, 1)
+    marker.write_text(json.dumps({"digest": digest, "pdf": pdf, "files": files, "seconds": seconds}))
     return " and ".join(files)
+
+
+def expected_seconds(project: Project, book: Plan, how: Mapping[Path, State], *, pdf: bool = True) -> float | None:
+    """How long the pages took in the last build, 0 where they are there as they should be; None where nobody knows."""
+    made = built.read(project)
+    return 0.0 if built.is_current(made, _digest(project, book, how), pdf) else made.get("seconds")
+
+
+def _digest(project: Project, book: Plan, how: Mapping[Path, State]) -> str:
+    return built.digest(project, book, how, sources(project))
 
 
 def _make_pdf(project: Project, book: Plan, source: Path, whole: bool) -> bool:
@@ -307,30 +316,6 @@ def settings(project: Project, book: Plan) -> dict[str, Any]:
     subtitle = f"{book.title} profile" + (f": {book.note}" if book.note else "")
     sphinx_config = (config.get("sphinx") or {}).get("config") or {}
     return {**front, "subtitle": subtitle, **sphinx_config.get("benchbook_front", {})}
-
-
-def _digest(project: Project, book: Plan, how: Mapping[Path, State]) -> str:
-    """The digest of all that decides the site: prose, notebooks, runs, this engine, and the Sphinx that renders it."""
-    prose = (f"{path} {_content(path)}" for path in sources(project))
-    files = [*sorted(project.runs.glob("*/*/status.json")), *sorted((project.root / "reference").glob("*/*.json"))]
-    engine = [*sorted(PACKAGE.glob("*.py")), *sorted((PACKAGE / "static").iterdir())]
-    versions = [fingerprint.version(name) for name in ("sphinx", "jupyter-book", "myst-nb", "sphinx-book-theme")]
-    parts = [
-        *prose,
-        *(f"{path} {fingerprint.hash_file(path)}" for path in [*files, *engine] if path.is_file()),
-        *(f"{run.folder} {run.shown} {how[run.folder]}" for run in book.runs),
-        *versions,
-        f"{book.name} {book.title} {book.note} {book.reduced} {book.strict}",
-    ]
-    return fingerprint.hash_text("\n".join(parts))
-
-
-def _content(path: Path) -> str:
-    """The digest of a text; of anything else, which may be large and is no page, its size and time stamp."""
-    if path.suffix in TEXTS:
-        return fingerprint.hash_file(path)
-    found = path.stat()
-    return "folder" if stat.S_ISDIR(found.st_mode) else f"{found.st_size} {found.st_mtime_ns}"
 
 
 def _add_start_page(project: Project, html: Path) -> None:
