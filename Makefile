@@ -27,8 +27,8 @@ check: $(READY)  ## format, lint, types, fast tests
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -m "not slow and not browser and not data"
 
-bench: $(READY)  ## measure what is promised, against its peers, into _build/bench.json  [QUICK=1 NAME=engine]
-	$(BIN)/python -m tests.bench $(if $(QUICK),--quick) $(foreach name,$(NAME),"$(name)")
+bench: $(READY)  ## measure what is promised, against its peers, into _build/bench.json  [QUICK=1 KEEP=1 NAME=engine]
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m tests.bench $(if $(QUICK),--quick) $(if $(KEEP),--keep) $(foreach name,$(NAME),"$(name)")
 
 run: $(READY)  ## one experiment with parameters of your own: EXP=colourisation_regression PARAMS="epochs=50 num_filters=64"
 	@test -n "$(EXP)" || { echo 'make run: which experiment? Give EXP=NAME; `make list` shows the names' >&2; exit 2; }

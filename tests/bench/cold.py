@@ -31,7 +31,7 @@ if __name__ == "__main__":
 """
 
 
-def pairs() -> list[Pair]:
+def pairs(quick: bool) -> list[Pair]:
     """Against papermill in a pool of two processes, and against its command, one notebook after another."""
     root = Path(tempfile.mkdtemp(prefix="cold-"))
     atexit.register(shutil.rmtree, root, ignore_errors=True)
@@ -57,7 +57,7 @@ def pairs() -> list[Pair]:
     name = f"{NUMBER} notebooks that import torch, {WORKERS} workers, cold"
     return [
         Pair(name, ours, f"papermill in-process, {WORKERS} workers", pool, goal=1.0),
-        Pair(name, ours, "papermill's command, one after another", command),
+        Pair(name, ours, "papermill's command, one after another", command, slow=True),
     ]
 
 
