@@ -21,7 +21,7 @@ from benchbook.compare import compare
 from benchbook.errors import BookError
 from benchbook.experiments import code_cells
 from benchbook.plan import Plan, Project, Run
-from benchbook.reference import read_references
+from benchbook.reference import FOLDER, read_references
 from benchbook.rows import Comparison
 from benchbook.runs_data import publish
 from benchbook.sheet import RUNS_FILE, plain_sheet
@@ -81,6 +81,8 @@ def stage(
     files[Path(STATE_FILE)] = json.dumps(describe(project, book, states, compared), ensure_ascii=False).encode()
     sheets = {comparison.experiment: plain_sheet(comparison) for comparison in compared}
     files[Path(RUNS_FILE)] = json.dumps(sheets, ensure_ascii=False).encode()
+    benches = sorted((project.root / FOLDER).glob("*.json"))  # for the directive {bench}
+    files |= {path.relative_to(project.root): path.read_bytes() for path in benches}
     files |= {Path(name): text.encode() for name, text in (instead or {}).items()}
     _remove_others(target, files)
     for relative, content in files.items():
