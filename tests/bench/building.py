@@ -49,7 +49,14 @@ def pairs(quick: bool) -> list[Pair]:
         ),
         Pair(f"cold, {books}", both(build_cold), peer, both(build_peer_cold), slow=True),
         Pair(f"cold, {books}", both(build_cold), loop, both(execute), slow=True),
-        Pair(f"HTML of {books} whose runs are there", both(build), peer, both(build_peer), prepare=both(remove_pages)),
+        Pair(
+            f"HTML of {books} whose runs are there",
+            both(build),
+            peer,
+            both(build_peer),
+            prepare=both(remove_pages),
+            slow=True,
+        ),
         _with_pdf(number),
     ]
 

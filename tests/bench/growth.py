@@ -31,7 +31,7 @@ def pairs(quick: bool) -> list[Growth]:
         ),
         Growth(
             "networks of 16 hidden units",
-            (5, 20, 80) if quick else (5, 10, 20, 40, 80, 160),
+            (5, 10, 20) if quick else (5, 10, 20, 40, 80, 160),
             lambda size: approximation.together(*approximation.tasks(size)),
             "one after another",
             lambda size: approximation.one_after_another(*approximation.tasks(size)),

@@ -7,10 +7,13 @@ published ones: both sides verify them.
 from __future__ import annotations
 
 import hashlib
+import io
 import pickle
 import shutil
+import struct
 from functools import cache
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -47,6 +50,25 @@ def pairs(quick: bool) -> list[Pair]:
     ]
 
 
+class Python2(pickle._Pickler):
+    """Writes bytes as the strings of Python 2, in which the published files are."""
+
+    dispatch: ClassVar[dict[type, Any]] = dict(pickle._Pickler.dispatch)
+
+    def save_bytes(self, text: bytes) -> None:
+        self.write(b"T" + struct.pack("<i", len(text)) + text)
+        self.memoize(text)
+
+    dispatch[bytes] = save_bytes
+
+
+def pickled(content: Any) -> bytes:
+    """As Python 2 would have written it."""
+    target = io.BytesIO()
+    Python2(target, protocol=2).dump(content)
+    return target.getvalue()
+
+
 @cache
 def files(size: int) -> Path:
     """A data folder with the six pickled batches."""
@@ -57,10 +79,10 @@ def files(size: int) -> Path:
     sums = []
     for name in [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]:
         rows = rng.integers(256, size=(size, 3072), dtype=np.uint8)
-        raw = pickle.dumps({b"data": rows, b"labels": rng.integers(10, size=size).tolist()}, protocol=2)
+        raw = pickled({b"data": rows, b"labels": rng.integers(10, size=size).tolist()})
         (folder / name).write_bytes(raw)
         sums.append([name, hashlib.md5(raw, usedforsecurity=False).hexdigest()])
-    raw = pickle.dumps({b"label_names": [name.encode() for name in data.CIFAR_CLASSES]}, protocol=2)
+    raw = pickled({b"label_names": [name.encode() for name in data.CIFAR_CLASSES]})
     (folder / CIFAR10.meta["filename"]).write_bytes(raw)
     CIFAR10.train_list, CIFAR10.test_list = sums[:5], sums[5:]
     CIFAR10.meta = {**CIFAR10.meta, "md5": hashlib.md5(raw, usedforsecurity=False).hexdigest()}
