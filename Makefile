@@ -44,8 +44,8 @@ faults: $(READY)  ## cause every fault many times, and show what came of it  [KE
 audit: $(READY)  ## known vulnerabilities in requirements.lock, licences of all that is installed, secrets in the tree
 	$(BIN)/python -m tests.audit
 
-bench: $(READY)  ## measure what is promised, against its peers, into _build/bench.json  [QUICK=1 NAME=engine]
-	$(BIN)/python -m tests.bench $(if $(QUICK),--quick) $(if $(NAME),$$NAME)
+bench: $(READY)  ## measure what is promised, against its peers, into _build/bench.json  [QUICK=1 KEEP=1 NAME=engine]
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m tests.bench $(if $(QUICK),--quick) $(if $(KEEP),--keep) $(if $(NAME),$$NAME)
 
 run: $(READY)  ## one experiment with parameters of your own: EXP=colourisation_regression PARAMS="epochs=50 num_filters=64"
 	@test -n "$$EXP" || { echo 'make run: which experiment? Give EXP=NAME; `make list` shows the names' >&2; exit 2; }

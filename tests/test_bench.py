@@ -14,7 +14,7 @@ from tests.bench.measure import Pair, Row
 GOOD = """
 from tests.bench.measure import Pair
 
-def pairs():
+def pairs(quick):
     return [
         Pair("kept", lambda: 1.0, "a peer", lambda: 3.0, goal=2, limit=1.5),
         Pair("told only", lambda: 2.0, "a peer", lambda: 1.0),
@@ -24,14 +24,27 @@ def pairs():
 MISSED = """
 from tests.bench.measure import Pair
 
-def pairs():
+def pairs(quick):
     return [Pair("too slow", lambda: 1.0, "a peer", lambda: 1.5, goal=2)]
 """
 RAISING = """
 from tests.bench.measure import Pair
 
-def pairs():
+def pairs(quick):
     return [Pair("raises", lambda: 1 / 0, limit=1), Pair("the next one", lambda: 1.0, limit=2)]
+"""
+
+GROWING = """
+from tests.bench.measure import Growth
+
+calls = []
+
+def peer(size):
+    calls.append(size)
+    return 1.0 if len(calls) <= 3 else float(size ** 2)
+
+def pairs(quick):
+    return [Growth("runs", (1, 4, 16), lambda size: size ** 0.5, "a peer", peer)]
 """
 
 
@@ -135,7 +148,7 @@ def test_a_missed_goal_is_told_by_the_exit_status(bench, capsys):
     ("broken", "says"),
     [
         ("import nowhere_to_be_found", "ModuleNotFoundError: No module named 'nowhere_to_be_found'"),
-        ("def pairs():\n    raise ValueError('no\\ndata')", "ValueError: no data"),
+        ("def pairs(quick):\n    raise ValueError('no\\ndata')", "ValueError: no data"),
         ("", "AttributeError"),
         (RAISING, "raises: ZeroDivisionError"),
     ],
@@ -154,11 +167,34 @@ def test_an_error_is_told_and_stops_no_other_row(bench, capsys, broken, says):
     )
 
 
-def test_a_quick_bench_repeats_less_and_leaves_out_the_slow_rows(bench):
-    """Three repetitions of what is not slow."""
+def test_a_quick_bench_leaves_out_the_slow_rows_and_says_so(bench):
+    """As many repetitions of what is not slow."""
     _, report = bench("--quick", good=GOOD)
-    assert [(row["name"], len(row["ours"])) for row in report["rows"]] == [("kept", 3), ("told only", 3)]
+    assert [(row["name"], len(row["ours"])) for row in report["rows"]] == [("kept", 5), ("told only", 5)]
+    assert [row["name"] for row in report["left_out"]] == ["alone"]
     assert report["quick"] is True
+
+
+def test_only_a_whole_bench_is_kept(bench, tmp_path, monkeypatch, capsys):
+    """It is what the book's page shows; some of its rows beside older ones would be another machine's, or day's."""
+    monkeypatch.setattr(frame, "ROOT", tmp_path)
+    monkeypatch.setattr(frame, "facts", dict)
+    assert bench("--keep", "good", good=GOOD)[0] == 2
+    assert "name no module" in capsys.readouterr().err
+    status, report = bench("--keep")
+    assert (status, json.loads((tmp_path / "reference" / "bench.json").read_text())) == (0, report)
+    assert report["command"] == "make bench KEEP=1"
+
+
+def test_growth_is_the_slope_on_logarithmic_axes(bench, capsys):
+    """Ours takes the square root of the size, the peer its square; the peer's warm-up would have said otherwise."""
+    status, report = bench(growing=GROWING)
+    assert status == 0
+    (row,) = report["growth"]
+    assert (row["sizes"], len(row["ours"]), len(row["peer"])) == ([1, 4, 16], 5, 5)
+    assert row["slope"] == pytest.approx(0.5)
+    assert (row["peer_slope"], row["peer_slope_min"], row["peer_slope_max"]) == pytest.approx((2, 2, 2))
+    assert "runs: 1, 4, 16: slope 0.50 (0.50…0.50), of a peer 2.00 (2.00…2.00)" in capsys.readouterr().out
 
 
 def test_only_what_is_named_is_measured(bench, capsys):
@@ -175,6 +211,6 @@ def test_only_what_is_named_is_measured(bench, capsys):
 def test_the_benches_of_this_project_can_be_listed():
     """Each module of the real package offers pairs, no two alike, without doing the work."""
     found = list(frame._pairs("tests.bench", frame._modules("tests.bench"), []))
-    assert {module for module, _ in found} >= {"engine"}
+    assert {module for module, _ in found} >= {"engine", "building", "training", "growth"}
     assert [said for _, said in found if isinstance(said, str)] == []
-    assert len({(pair.name, pair.peer_name) for _, pair in found if isinstance(pair, Pair)}) == len(found)
+    assert len({(pair.name, pair.peer_name) for _, pair in found}) == len(found)

@@ -32,8 +32,8 @@ FLOORS = {
     "benchbook": {
         0: {"errors"},
         1: {
-            *("artefacts", "atomic", "compression", "folders", "forks", "forkserver", "gpus", "lines", "record"),
-            *("size", "toc"),
+            *("artefacts", "atomic", "compression", "folders", "forks", "forkserver", "gpus", "lines", "machine"),
+            *("record", "size", "toc"),
         },
         2: {
             *("answers", "experiments", "executors", "fingerprint", "formulas", "kernel", "outputs", "rendering"),
@@ -41,8 +41,14 @@ FLOORS = {
         },
         3: {"plan", "mend", "pictures", "provenance", "scaffold", "seals"},
         4: {"covers", "foot", "state", "sheet", "typeset"},
-        5: {"run", "changes", "compare", "display", "drawings", "notebook", "runs_data", "site", "pdf", "reference"},
-        6: {"schedule", "reports", "book", "answers_page", "cells", "chapters_page", "runs_page"},
+        5: {
+            *("built", "run", "changes", "compare", "display", "drawings", "notebook", "runs_data", "site", "pdf"),
+            "reference",
+        },
+        6: {
+            *("schedule", "reports", "book", "estimate", "answers_page", "bench_page", "cells", "chapters_page"),
+            "runs_page",
+        },
         7: {"standalone"},
         8: {"submission"},
         9: {"commands"},

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import stat
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchbook import atomic, fingerprint, seals, toc
+from benchbook import atomic, built, toc
+from benchbook.built import PICTURES, TEXTS, WORK
 from benchbook.compare import compare
 from benchbook.errors import BookError
 from benchbook.folders import fill
@@ -19,7 +20,7 @@ from benchbook.foot import DOWNLOADS
 from benchbook.notebook import merged
 from benchbook.pictures import Compressed, Pictures
 from benchbook.plan import Plan, Project
-from benchbook.reference import read_references
+from benchbook.reference import FOLDER, read_references
 from benchbook.rendering import STATE_FILE, sphinx
 from benchbook.rows import Comparison
 from benchbook.runs_data import publish
@@ -28,12 +29,8 @@ from benchbook.size import sizes, tidy, warnings
 from benchbook.state import State, read_results
 
 PACKAGE = Path(__file__).parent
-WORK = "sphinx"  # what Sphinx writes, and keeps for the next build
-PICTURES = "pictures"  # compressed ones, below the folder of what is made
 PAGES = ("_config.yml", "_toc.yml")
 OTHERS = 8  # runs that a number's provenance lists beside the shown one
-# Texts are copied and compared, so that time stamps do not count.
-TEXTS = {".md", ".rst", ".ipynb", ".txt", ".bib", ".py", ".yml"}
 UNNAMED = {
     True: "this profile does not name it",
     False: "this profile does not name it, and its outputs are those that it was saved with",
@@ -76,6 +73,8 @@ def stage(
     files[Path(STATE_FILE)] = json.dumps(describe(project, book, states, compared), ensure_ascii=False).encode()
     sheets = {comparison.experiment: plain_sheet(comparison) for comparison in compared}
     files[Path(RUNS_FILE)] = json.dumps(sheets, ensure_ascii=False).encode()
+    benches = sorted((project.root / FOLDER).glob("*.json"))  # for the directive {bench}
+    files |= {path.relative_to(project.root): path.read_bytes() for path in benches}
     files |= {Path(name): text.encode() for name, text in (instead or {}).items()}
     fill(target, files)
     return target
@@ -137,18 +136,11 @@ def build(project: Project, book: Plan, how: Mapping[Path, State], *, pdf: bool 
 
     how: the state of every run of the plan, by its folder. Raises BookError where Sphinx or Typst cannot make the book.
     """
-    html, document, marker = project.build / "html", project.build / "book.pdf", project.build / "site.json"
-    digest = _digest(project, book, how)
-    last = _last(marker)
-    lost = seals.damaged(project.build, last.get("files", {}))
-    if not lost and last.get("digest") == digest and (last["pdf"] or not pdf):
+    html, document = project.build / "html", project.build / "book.pdf"
+    digest, began = _digest(project, book, how), time.monotonic()
+    if built.is_current(project, built.read(project), digest, pdf):
         return "nothing has changed"
-    if marker.is_file() and (
-        not last or seals.damaged(project.build, last["kept"])
-    ):  # nothing that Sphinx has kept can be believed
-        for name in (WORK, PICTURES):
-            shutil.rmtree(project.build / name, ignore_errors=True)
-    marker.unlink(missing_ok=True)
+    built.forget(project)
     states = {name: how[run.folder] for name, run in book.shown().items()}
     compared = [compare(project, name, book) for name in states if (project.runs / name).is_dir()]
     pictures = Compressed(project.build / PICTURES)
@@ -171,20 +163,19 @@ def build(project: Project, book: Plan, how: Mapping[Path, State], *, pdf: bool 
     weights = sizes(html, toc.pages(project.root)[0], document if document in files else None)
     for line in warnings(weights):
         print(line, file=sys.stderr)
-    shown = seals.seal(project.build, ["html", *(path.name for path in files[1:])])
-    kept = seals.seal(project.build, [WORK, PICTURES])
-    atomic.write(marker, json.dumps({"digest": digest, "pdf": pdf, "files": shown, "kept": kept}).encode())
+    built.write(project, digest, ["html", *(path.name for path in files[1:])], pdf, time.monotonic() - began)
     told = ", ".join(f"{name} {size:.1f} MB" for name, size in weights.items())
     return f"{' and '.join(map(str, files))} ({told})"
 
 
-def _last(marker: Path) -> dict[str, Any]:
-    """What the last build has left word of; {} where there was none, or its word is damaged."""
-    try:
-        said: dict[str, Any] = json.loads(marker.read_text(encoding="utf-8"))
-        return said if said.keys() == {"digest", "pdf", "files", "kept"} else {}
-    except (OSError, ValueError, AttributeError):
-        return {}
+def expected_seconds(project: Project, book: Plan, how: Mapping[Path, State], *, pdf: bool = True) -> float | None:
+    """How long the pages took in the last build, 0 where they are there as they should be; None where nobody knows."""
+    made = built.read(project)
+    return 0.0 if built.is_current(project, made, _digest(project, book, how), pdf) else made.get("seconds")
+
+
+def _digest(project: Project, book: Plan, how: Mapping[Path, State]) -> str:
+    return built.digest(project, book, how, sources(project))
 
 
 def _make_pdf(project: Project, book: Plan, source: Path, whole: bool) -> bool:
@@ -224,30 +215,6 @@ def settings(project: Project, book: Plan) -> dict[str, Any]:
     subtitle = f"{book.title} profile" + (f": {book.note}" if book.note else "")
     sphinx_config = (config.get("sphinx") or {}).get("config") or {}
     return {**front, "subtitle": subtitle, **sphinx_config.get("benchbook_front", {})}
-
-
-def _digest(project: Project, book: Plan, how: Mapping[Path, State]) -> str:
-    """The digest of all that decides the site: prose, notebooks, runs, this engine, and the Sphinx that renders it."""
-    prose = (f"{path} {_content(path)}" for path in sources(project))
-    files = [*sorted(project.runs.glob("*/*/status.json")), *sorted((project.root / "reference").glob("*/*.json"))]
-    engine = [*sorted(PACKAGE.glob("*.py")), *sorted((PACKAGE / "static").iterdir())]
-    versions = [fingerprint.version(name) for name in ("sphinx", "jupyter-book", "myst-nb", "sphinx-book-theme")]
-    parts = [
-        *prose,
-        *(f"{path} {fingerprint.hash_file(path)}" for path in [*files, *engine] if path.is_file()),
-        *(f"{run.folder} {run.shown} {how[run.folder]}" for run in book.runs),
-        *versions,
-        f"{book.name} {book.title} {book.note} {book.reduced} {book.strict}",
-    ]
-    return fingerprint.hash_text("\n".join(parts))
-
-
-def _content(path: Path) -> str:
-    """The digest of a text; of anything else, which may be large and is no page, its size and time stamp."""
-    if path.suffix in TEXTS:
-        return fingerprint.hash_file(path)
-    found = path.stat()
-    return "folder" if stat.S_ISDIR(found.st_mode) else f"{found.st_size} {found.st_mtime_ns}"
 
 
 def _add_start_page(project: Project, html: Path) -> None:

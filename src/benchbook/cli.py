@@ -107,6 +107,8 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--jobs", type=int, metavar="N", help=text)
         text = "one of Snakemake's, such as slurm (default: local); words after -- go to Snakemake as they are"
         command.add_argument("--executor", default="local", metavar="NAME", help=text)
+        text = "run nothing, but say how long it would take, and on what grounds"
+        command.add_argument("--estimate", action="store_true", help=text)
     build.add_argument("--no-run", action="store_true", help="make the book from the runs that are there")
     build.add_argument("--no-pdf", action="store_true", help="make only the HTML")
 

@@ -66,6 +66,8 @@ def run_experiment(project: Project, options: argparse.Namespace) -> int:
         runs = plan.plan_runs(project, experiment, points, options.profile)
         return Plan(name="", title="", note="", reduced=False, runs=runs)
 
+    if options.estimate:
+        return _print_estimate(project, options, *_look(planned))
     with build_lock(project):
         made, how = _make(project, planned, options)
     runs = [run for run in made.runs if run.experiment.name == experiment.name]
@@ -106,6 +108,10 @@ def build_book(project: Project, options: argparse.Namespace) -> int:
     from benchbook import book as pages
     from benchbook.schedule import build_lock
 
+    if options.estimate:
+        book, how, missing = _look(lambda: plan.load(project, options.profile))
+        _print_estimate(project, options, book, how, [] if options.no_run else missing)
+        return _print_pages(pages.expected_seconds(project, book, how, pdf=not options.no_pdf), bool(missing))
     with build_lock(project):
         if options.no_run:
             book, how = _load(project, options)
@@ -117,6 +123,34 @@ def build_book(project: Project, options: argparse.Namespace) -> int:
     for run, found in failed:
         print(f"benchbook: {run.label}: {found}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _print_estimate(
+    project: Project, options: argparse.Namespace, book: Plan, how: dict[Path, State], missing: list[Run]
+) -> int:
+    """Prints how long each missing run will take, on what grounds, and all of them together."""
+    from benchbook import estimate
+
+    _check_jobs(options)
+    found = estimate.predictions(project, options.profile, missing)
+    workers = estimate.workers(len(missing), options.jobs, options.executor)
+    for prediction in found:
+        print(f"{estimate.clock(prediction.seconds):>7}  {prediction.run.label}: {prediction.basis}")
+    unknown = sum(prediction.seconds is None for prediction in found)
+    words = f"{len(missing)} of {len(book.runs)} runs to make, {workers} at once" if missing else "no run to make"
+    words += f": about {estimate.clock(estimate.total(found, workers))}" if len(found) > unknown else ""
+    print(words + (f", and {unknown} of which nothing is known" if unknown else ""))
+    return 0
+
+
+def _print_pages(seconds: float | None, missing: bool) -> int:
+    from benchbook.estimate import clock
+
+    if seconds is None:
+        print("then the pages: unknown, for no build of theirs has ended here")
+    elif missing or seconds:
+        print(f"then the pages: about {clock(seconds)}, as in the last build")
+    return 0
 
 
 def make_submission(project: Project, options: argparse.Namespace) -> int:
@@ -269,8 +303,7 @@ def _make(project: Project, planned: Callable[[], Plan], options: argparse.Names
 
     What the plan rests on may change meanwhile, so it is made again, but not where nothing was done.
     """
-    if options.jobs is not None and options.jobs < 1:
-        raise BookError(f"--jobs is {options.jobs}: give a number of at least 1")
+    _check_jobs(options)
     book, how, missing = _look(planned)
     if not missing:
         return book, how
@@ -287,6 +320,11 @@ def _make(project: Project, planned: Callable[[], Plan], options: argparse.Names
         # What was damaged has been made again, perhaps differently, and others need it.
         missing = [run for run in missing if run.folder not in tried]
     return book, how
+
+
+def _check_jobs(options: argparse.Namespace) -> None:
+    if options.jobs is not None and options.jobs < 1:
+        raise BookError(f"--jobs is {options.jobs}: give a number of at least 1")
 
 
 def _look(planned: Callable[[], Plan]) -> tuple[Plan, dict[Path, State], list[Run]]:

@@ -1,7 +1,8 @@
 """Reference results: the numbers of runs that took long, kept in the repository as `reference/PROFILE/EXPERIMENT.json`.
 
 Numbers only, no pictures: values, claims, curves, and with them parameters, machine, versions, commit, date and the
-fingerprints of the data. The book shows them beside the reader's own run.
+fingerprints of the data. The book shows them beside the reader's own run, and `--estimate` scales their times by what
+this machine and that one need for matrix products.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from benchbook import machine
 from benchbook.errors import BookError, nearest
 from benchbook.plan import Plan, Project
 from benchbook.state import State, read_results, read_status
@@ -39,13 +41,16 @@ def freeze(project: Project, book: Plan, how: Mapping[Path, State], names: Itera
         )
     folder = project.root / FOLDER / book.name
     folder.mkdir(parents=True, exist_ok=True)
-    return [_write(folder / f"{name}.json", _content(book, shown[name].folder)) for name in chosen]
+    rate = machine.matrix_rate()
+    return [_write(folder / f"{name}.json", _content(book, shown[name].folder, rate)) for name in chosen]
 
 
-def _content(book: Plan, folder: Path) -> dict[str, Any]:
+def _content(book: Plan, folder: Path, rate: float) -> dict[str, Any]:
     results, status = read_results(folder), read_status(folder) or {}
     day = datetime.datetime.fromtimestamp(status["ended"], datetime.UTC).date().isoformat()
     head = {"profile": book.title, "date": day, "fingerprint": results["fingerprint"]}
+    here = results["environment"]["machine"] == machine.description()
+    head |= {"matrix_rate": round(rate)} if here else {}  # of the machine that made the run, or none
     return head | {"data": status["ingredients"].get("data", {})} | {key: results[key] for key in KEPT}
 
 
@@ -63,10 +68,22 @@ def read_references(root: Path) -> dict[str, dict[str, Any]]:
     """
     found: dict[str, dict[str, Any]] = {}
     for path in sorted((root / FOLDER).glob("*/*.json")):
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if found.get(path.stem, {}).get("date", "") <= content["date"] and content["values"] is not None:
-                found[path.stem] = content
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BookError(f"{path} is no reference result ({error}): `benchbook freeze` writes them") from None
+        content = _read(path)
+        if found.get(path.stem, content)["date"] <= content["date"]:
+            found[path.stem] = content
     return found
+
+
+def read_profile(root: Path, profile: str) -> dict[str, dict[str, Any]]:
+    """The reference results of one profile by experiment; raises BookError where one cannot be read."""
+    return {path.stem: _read(path) for path in sorted((root / FOLDER / profile).glob("*.json"))}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content["date"], str) or content["values"] is None:
+            raise ValueError("no date, or no values")
+        return content
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BookError(f"{path} is no reference result ({error}): `benchbook freeze` writes them") from None

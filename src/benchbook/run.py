@@ -6,7 +6,6 @@ exception of its own (status.json says which), and with 3 when the kernel died, 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import platform
@@ -19,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchbook import atomic, fingerprint, gpus
+from benchbook import atomic, fingerprint, gpus, machine
 from benchbook.artefacts import NEEDS, RUN_FOLDER
 from benchbook.experiments import code_cells, tags
 from benchbook.outputs import is_sound
@@ -213,8 +212,8 @@ def _audit_error(task: Mapping[str, Any], audit: Mapping[str, Any]) -> str:
 def _results(
     task: Mapping[str, Any], found: dict[str, Any], audit: Mapping[str, Any], seconds: float
 ) -> dict[str, Any]:
-    machine = {
-        "machine": f"{_processor()}, {cores()} cores",
+    facts = {
+        "machine": machine.description(),
         "system": platform.platform(terse=True),
         "threads": os.environ.get("OMP_NUM_THREADS", "default"),
         "memory_mb": audit.get("memory_mb"),
@@ -226,22 +225,9 @@ def _results(
         "values": found["values"],
         "claims": found["claims"],
         "curves": found["curves"],
-        "environment": {**machine, **found["environment"]},
+        "environment": {**facts, **found["environment"]},
         "seconds": round(seconds, 2),
     }
-
-
-def cores() -> int:
-    """The processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _processor() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def _commit(root: Path) -> str:

@@ -21,8 +21,9 @@ from typing import IO, Any
 from benchbook import executors, forks, gpus, state
 from benchbook.display import news, watch
 from benchbook.errors import NO_SPACE, BookError, tells_of_full_disk
+from benchbook.machine import cores
 from benchbook.plan import Project, Run
-from benchbook.run import cores, execute, job, needs_error
+from benchbook.run import execute, job, needs_error
 
 SNAKEFILE = Path(__file__).with_name("Snakefile")
 LOG = "snakemake.log"

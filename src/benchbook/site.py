@@ -6,6 +6,7 @@
 {claims}                   directive: a table of all claims
 {chapters}                 directive of `chapters_page`: a card for each chapter
 {runs}                     directive of `runs_page`: the runs of each experiment side by side
+{bench}                    directive of `bench_page`: what the bench of the project has measured
 {brief}, {shown}           directives of `answers_page`: a course brief answered; a chapter's output shown once more
 """
 
@@ -378,6 +379,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_css_file("benchbook.css")
     app.setup_extension("benchbook.runs_page")
     app.setup_extension("benchbook.answers_page")
+    app.setup_extension("benchbook.bench_page")
     app.setup_extension("benchbook.chapters_page")
     app.setup_extension("benchbook.drawings")
     app.setup_extension("benchbook.cells")

@@ -71,11 +71,11 @@ def write_book(root: Path, chapters: int, runs: int, pictures: int = PICTURES) -
     )
 
 
-def write_peer(root: Path, chapters: int) -> Path:
-    """The same chapters as a book that `jupyter-book build` takes, with its cache."""
+def write_peer(root: Path, chapters: int, execute: str = "cache") -> Path:
+    """The same chapters as a book that `jupyter-book build` takes, with its cache, or to be executed in no case."""
     names = _write_chapters(root, "experiments", chapters, PICTURES)
     return _write_pages(
-        root, [f"experiments/{name}" for name in names], "", {"execute": {"execute_notebooks": "cache"}}
+        root, [f"experiments/{name}" for name in names], "", {"execute": {"execute_notebooks": execute}}
     )
 
 

@@ -11,7 +11,7 @@ from tests.bench.measure import Pair
 COUNT, BATCH = 1000, 100
 
 
-def pairs() -> list[Pair]:
+def pairs(quick: bool) -> list[Pair]:
     """The same shifts, mirror images and changes of brightness of 32×32 pictures, in batches of 100 on both sides."""
     torch.set_num_threads(1)
     images = torch.randint(256, (COUNT, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

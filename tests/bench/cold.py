@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.bench.measure import Pair
 
-NUMBER, WORKERS = 10, 2
+NUMBER, FEW, WORKERS = 10, 4, 2  # notebooks, those of a quick bench
 CELLS = (
     "x: int = 0  # which",
     "import benchbook\nimport torch",
@@ -27,12 +27,13 @@ def execute(x):
 
 if __name__ == "__main__":
     with multiprocessing.Pool({WORKERS}) as pool:
-        pool.map(execute, range({NUMBER}), chunksize=1)
+        pool.map(execute, range(int(sys.argv[3])), chunksize=1)
 """
 
 
-def pairs() -> list[Pair]:
+def pairs(quick: bool) -> list[Pair]:
     """Against papermill in a pool of two processes, and against its command, one notebook after another."""
+    number = FEW if quick else NUMBER
     root = Path(tempfile.mkdtemp(prefix="cold-"))
     atexit.register(shutil.rmtree, root, ignore_errors=True)
     notebook, out = root / "experiments" / "sum.ipynb", root / "out"
@@ -41,23 +42,23 @@ def pairs() -> list[Pair]:
     def ours() -> None:
         for made in ("runs", "_build"):
             shutil.rmtree(root / made, ignore_errors=True)
-        numbers = ",".join(map(str, range(NUMBER)))
+        numbers = ",".join(map(str, range(number)))
         call(root, "-m", "benchbook.cli", "run", "sum", "-p", f"x={numbers}", "--jobs", str(WORKERS))
-        assert len(list(root.glob("runs/sum/*/status.json"))) == NUMBER
+        assert len(list(root.glob("runs/sum/*/status.json"))) == number
 
     def pool() -> None:
-        call(root, str(root / "pool.py"), str(notebook), str(out))
+        call(root, str(root / "pool.py"), str(notebook), str(out), str(number))
 
     def command() -> None:
-        for x in range(NUMBER):
+        for x in range(number):
             call(
                 root, "-m", "papermill", str(notebook), str(out / f"{x}.ipynb"), "-p", "x", str(x), "--no-progress-bar"
             )
 
-    name = f"{NUMBER} notebooks that import torch, {WORKERS} workers, cold"
+    name = f"{number} notebooks that import torch, {WORKERS} workers, cold"
     return [
         Pair(name, ours, f"papermill in-process, {WORKERS} workers", pool, goal=1.0),
-        Pair(name, ours, "papermill's command, one after another", command),
+        Pair(name, ours, "papermill's command, one after another", command, slow=True),
     ]
 
 

@@ -20,15 +20,15 @@ PEER_CHAPTERS = 10
 THOUSAND = 10, 100
 SNAKEFILE = """
 rule all:
-    input: expand("runs/{n}/status.json", n=range(1000))
+    input: expand("runs/{{n}}/status.json", n=range({number}))
 rule run:
     input: "chapter.ipynb"
-    output: "runs/{n}/status.json"
+    output: "runs/{{n}}/status.json"
     shell: "false"
 """
 
 
-def pairs() -> list[Pair]:
+def pairs(quick: bool) -> list[Pair]:
     """The engine's promises; books are made in the warm-up, so that only those are made that are asked for."""
     cached = "jupyter-book, cached, 10 chapters"
     return [
@@ -36,6 +36,7 @@ def pairs() -> list[Pair]:
         Pair("one chapter's prose changed", build_changed, cached, peer_changed, goal=0.9, prepare=change_prose),
         Pair("one notebook, a worker", work, "papermill", papermill, goal=0.8),
         Pair("one notebook, the whole command", run, "papermill", papermill, prepare=forget, slow=True),
+        Pair("plan of 1,000 runs, none there", plan_all, "snakemake --dry-run", dry_run_all),
         Pair("status of 1,000 runs that are there", status, "snakemake --dry-run", dry_run, limit=2),
         Pair("status of 1,000 stale runs", status_stale, limit=2, slow=True),
     ]
@@ -148,21 +149,38 @@ def status_stale() -> None:
 
 
 @cache
-def workflow() -> Path:
-    """A thousand results that are there, as Snakemake sees them."""
-    root = scratch() / "workflow"
+def planned() -> Path:
+    """A book of 1,000 runs, none of them made."""
+    return _books.write_book(scratch() / "planned", *THOUSAND, pictures=1)
+
+
+def plan_all() -> None:
+    """`benchbook status`, which plans all and finds none."""
+    said = command("benchbook", "status", cwd=planned())
+    _expect(said.count("not run") == 1000, said)
+
+
+@cache
+def workflow(number: int, made: bool = True) -> Path:
+    """So many results that are there, or are to be made, as Snakemake sees them."""
+    root = scratch() / f"workflow-{number}-{made}"
     root.mkdir()
     (root / "chapter.ipynb").write_text("{}")
-    (root / "Snakefile").write_text(SNAKEFILE)
-    for number in range(1000):
-        (root / "runs" / str(number)).mkdir(parents=True)
-        (root / "runs" / str(number) / "status.json").write_text("{}")
+    (root / "Snakefile").write_text(SNAKEFILE.format(number=number))
+    for run in range(number * made):
+        (root / "runs" / str(run)).mkdir(parents=True)
+        (root / "runs" / str(run) / "status.json").write_text("{}")
     return root
 
 
 def dry_run() -> None:
     """Snakemake's answer to what there is to do, by time stamps."""
-    command("snakemake", "--dry-run", "--quiet", "all", "--cores", "1", cwd=workflow())
+    command("snakemake", "--dry-run", "--quiet", "all", "--cores", "1", cwd=workflow(1000))
+
+
+def dry_run_all() -> None:
+    """The same where nothing has been made."""
+    command("snakemake", "--dry-run", "--quiet", "all", "--cores", "1", cwd=workflow(1000, made=False))
 
 
 def _expect(holds: bool, said: str) -> None:

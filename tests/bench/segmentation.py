@@ -19,7 +19,7 @@ EPOCHS = 10
 SIZES = {"resnet101": (96, 16), "mobilenet_v3_large": (224, 16), "small": (64, 96)}  # pixels a side, pictures
 
 
-def pairs() -> list[Pair]:
+def pairs(quick: bool) -> list[Pair]:
     """torchvision's networks, and the small one, whose trunk costs so little that its head counts."""
     return [
         Pair(

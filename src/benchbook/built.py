@@ -1,0 +1,81 @@
+"""What the last build has made of the book, and whether it still is what a build would make."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import stat
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchbook import atomic, fingerprint, seals
+from benchbook.plan import Plan, Project
+from benchbook.state import State
+
+PACKAGE = Path(__file__).parent
+MARKER = "site.json"
+KEYS = {"digest", "pdf", "files", "kept", "seconds"}
+WORK = "sphinx"  # what Sphinx writes, and keeps for the next build
+PICTURES = "pictures"  # compressed ones
+KEPT = (WORK, PICTURES)
+# Texts are copied and compared, so that time stamps do not count.
+TEXTS = {".md", ".rst", ".ipynb", ".txt", ".bib", ".py", ".yml"}
+
+
+def read(project: Project) -> dict[str, Any]:
+    """What the last build that came to its end has made; {} where there is none, or its word is damaged.
+
+    With the keys digest, pdf, seconds, and the digests of the files that it has shown and of those that it has kept.
+    """
+    try:
+        made: dict[str, Any] = json.loads((project.build / MARKER).read_text(encoding="utf-8"))
+        return made if made.keys() == KEYS else {}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+def is_current(project: Project, made: Mapping[str, Any], digest: str, pdf: bool) -> bool:
+    """Whether this is what a build of that digest would make, and all of it is still as it was made."""
+    same = made.get("digest") == digest and (made["pdf"] or not pdf)
+    return same and not seals.damaged(project.build, made["files"])
+
+
+def forget(project: Project) -> None:
+    """Begins a build: the last one's word goes, and with it all that it has kept if anything of that is damaged."""
+    made, marker = read(project), project.build / MARKER
+    if marker.is_file() and (not made or seals.damaged(project.build, made["kept"])):
+        for name in KEPT:
+            shutil.rmtree(project.build / name, ignore_errors=True)
+    marker.unlink(missing_ok=True)
+
+
+def write(project: Project, digest: str, shown: Iterable[str], pdf: bool, seconds: float) -> None:
+    """Ends a build that has made these files and folders."""
+    files, kept = (seals.seal(project.build, names) for names in (shown, KEPT))
+    made = {"digest": digest, "pdf": pdf, "files": files, "kept": kept, "seconds": round(seconds, 1)}
+    atomic.write(project.build / MARKER, json.dumps(made).encode())
+
+
+def digest(project: Project, book: Plan, how: Mapping[Path, State], sources: Iterable[Path]) -> str:
+    """The digest of all that decides the site: prose, notebooks, runs, this engine, and the Sphinx that renders it."""
+    prose = (f"{path} {_content(path)}" for path in sources)
+    files = [*sorted(project.runs.glob("*/*/status.json")), *sorted((project.root / "reference").rglob("*.json"))]
+    engine = [*sorted(PACKAGE.glob("*.py")), *sorted((PACKAGE / "static").iterdir())]
+    versions = [fingerprint.version(name) for name in ("sphinx", "jupyter-book", "myst-nb", "sphinx-book-theme")]
+    parts = [
+        *prose,
+        *(f"{path} {fingerprint.hash_file(path)}" for path in [*files, *engine] if path.is_file()),
+        *(f"{run.folder} {run.shown} {how[run.folder]}" for run in book.runs),
+        *versions,
+        f"{book.name} {book.title} {book.note} {book.reduced} {book.strict} {book.trusted}",
+    ]
+    return fingerprint.hash_text("\n".join(parts))
+
+
+def _content(path: Path) -> str:
+    """The digest of a text; of anything else, which may be large and is no page, its size and time stamp."""
+    if path.suffix in TEXTS:
+        return fingerprint.hash_file(path)
+    found = path.stat()
+    return "folder" if stat.S_ISDIR(found.st_mode) else f"{found.st_size} {found.st_mtime_ns}"

@@ -1,0 +1,174 @@
+"""How long a build will take, before it starts: from what runs took here, or elsewhere and scaled to this machine."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from benchbook import executors, gpus, machine
+from benchbook.plan import Project, Run
+from benchbook.reference import read_profile
+from benchbook.state import History
+
+START = 3.0  # seconds until the first run begins, Snakemake's imports: 2 to 4 on the machines of reference/bench.json
+GRAPHICS_CARD = "cuda"
+
+
+@dataclass(frozen=True)
+class Past:
+    """A run that has been made: its parameters, how many seconds it took, and in words which one it is."""
+
+    parameters: Mapping[str, Any]
+    seconds: float
+    what: str = "its last run"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The seconds that a run will take, None where nothing is known of it, and what says so."""
+
+    run: Run
+    seconds: float | None
+    basis: str
+
+
+def predictions(project: Project, profile: str, runs: Iterable[Run]) -> list[Prediction]:
+    """What each of the runs will take, by the history of its experiment and the profile's reference results.
+
+    Raises BookError where a reference result cannot be read.
+    """
+    references = read_profile(project.root, profile)
+    rate = cache(machine.matrix_rate)  # two seconds, and only where a reference is used
+    pasts: dict[str, list[Past]] = {}
+    found = []
+    for run in runs:
+        name = run.experiment.name
+        if name not in pasts:
+            pasts[name] = made_here(History(run.folder.parent))
+            if name in references and all(differing(past.parameters, run.parameters) for past in pasts[name]):
+                pasts[name][:0] = _made_elsewhere(references[name], rate)
+        found.append(Prediction(run, *predict(run.parameters, pasts[name])))
+    return found
+
+
+def made_here(history: History) -> list[Past]:
+    """The runs of an experiment that ended well here, the oldest first."""
+    ended_well = (status for status in history.statuses.values() if status["state"] == "ok")
+    return [Past(status["ingredients"].get("parameters", {}), float(status["seconds"])) for status in ended_well]
+
+
+def _made_elsewhere(reference: Mapping[str, Any], rate: Any) -> Iterator[Past]:
+    """A reference result as a run of this machine, where the two can be compared: by processors only."""
+    on_card = reference["environment"].get("device") == GRAPHICS_CARD
+    if "matrix_rate" in reference and not on_card and not gpus.devices():
+        yield scaled(reference, rate())
+
+
+def scaled(reference: Mapping[str, Any], rate: float) -> Past:
+    """What the run of a reference result would have taken on a machine with this rate."""
+    factor = reference["matrix_rate"] / rate
+    what = f"the reference of {reference['date']}, × {factor:.2f} by this machine's rate of matrix products"
+    return Past(reference["parameters"], reference["seconds"] * factor, what)
+
+
+def predict(parameters: Mapping[str, Any], pasts: Sequence[Past]) -> tuple[float | None, str]:
+    """Seconds, and the basis in words, from the past run whose parameters are nearest; of equally near ones the last.
+
+    Where past runs show how the time grows with a parameter in which that one differs, it is scaled by it.
+    """
+    near = min(reversed(pasts), key=lambda past: distance(parameters, past.parameters), default=None)
+    if near is None:
+        return None, "no run of it is known"
+    seconds, words = near.seconds, []
+    for name in differing(parameters, near.parameters):
+        words.append(f"{name} {near.parameters.get(name, 'unset')}")
+        power = growth(name, pasts)
+        if power is not None and _positive(parameters.get(name)) and _positive(near.parameters.get(name)):
+            seconds *= (parameters[name] / near.parameters[name]) ** power
+            words[-1] += f", time ∝ {name}^{power:.2g}"
+    return seconds, near.what + (f" with {'; '.join(words)}" if words else "")
+
+
+def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """The names of the parameters in which two runs differ; not the seed, for which no run takes longer."""
+    names = [name for name in {**one, **other} if name != "seed"]
+    return [name for name in names if name not in one or name not in other or one[name] != other[name]]
+
+
+def distance(one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
+    """How far apart the parameters of two runs are: a number by how often it doubles, anything else by 1."""
+    return sum(_apart(one.get(name), other.get(name)) for name in differing(one, other))
+
+
+def _apart(one: Any, other: Any) -> float:
+    return abs(math.log2(one / other)) if _positive(one) and _positive(other) else 1.0
+
+
+def _positive(given: Any) -> bool:
+    return type(given) in (int, float) and given > 0
+
+
+def growth(name: str, pasts: Iterable[Past]) -> float | None:
+    """The power of a parameter with which the time grows, by runs that differ from one another in nothing else.
+
+    It is the slope on logarithmic axes. None where no two such runs are there.
+    """
+    alike: dict[str, list[tuple[float, float]]] = {}
+    for past in pasts:
+        if _positive(past.parameters.get(name)) and past.seconds > 0:
+            others = {key: given for key, given in past.parameters.items() if key not in (name, "seed")}
+            point = math.log(past.parameters[name]), math.log(past.seconds)
+            alike.setdefault(json.dumps(others, sort_keys=True), []).append(point)
+    slopes = [sums(points) for points in alike.values()]
+    squares = sum(square for _, square in slopes)
+    return sum(product for product, _ in slopes) / squares if squares else None
+
+
+def sums(points: Collection[tuple[float, float]]) -> tuple[float, float]:
+    """Of points about their mean the sums of x·y and of x², whose ratio is the slope of the least-squares line."""
+    middle = sum(x for x, _ in points) / len(points)
+    return sum((x - middle) * y for x, y in points), sum((x - middle) ** 2 for x, _ in points)
+
+
+def makespan(seconds: Mapping[Path, float], needs: Mapping[Path, Collection[Path]], workers: int) -> float:
+    """When the last of the runs ends that so many workers make in their order, each after those that it needs."""
+    ends: dict[Path, float] = {}
+    free = [0.0] * workers
+    waiting = list(seconds)
+    while waiting:
+        ready = {
+            folder: max((ends[needed] for needed in needs[folder] if needed in seconds), default=0.0)
+            for folder in waiting
+            if all(needed in ends or needed not in seconds for needed in needs[folder])
+        }
+        soonest = min(free)
+        chosen = min(ready, key=lambda folder: max(ready[folder], soonest))
+        free[free.index(soonest)] = ends[chosen] = max(ready[chosen], soonest) + seconds[chosen]
+        waiting.remove(chosen)
+    return max(ends.values(), default=0.0)
+
+
+def total(found: Iterable[Prediction], workers: int) -> float:
+    """Seconds until all runs are made whose time is known, the others taken for nothing."""
+    known = {prediction.run.folder: prediction.seconds or 0.0 for prediction in found}
+    needs = {prediction.run.folder: [n.folder for n in prediction.run.needs.values()] for prediction in found}
+    return START + makespan(known, needs, workers) if known else 0.0
+
+
+def workers(runs: int, jobs: int | None, executor: str) -> int:
+    """How many of so many runs are made at once."""
+    most = jobs or (machine.cores() if executor == executors.LOCAL else executors.JOBS)
+    return max(1, min(most, runs))
+
+
+def clock(seconds: float | None) -> str:
+    """Minutes and seconds, hours where there are some: 1:05."""
+    if seconds is None:
+        return "unknown"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"

@@ -1,0 +1,89 @@
+"""The page on performance shows what the bench has measured, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import re
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from benchbook import bench_page
+from benchbook.bench_page import Bar
+from tests.bench.__main__ import described, described_growth, facts
+from tests.bench.measure import Row, Slopes
+
+ROWS = [
+    Row("build", "jupyter-book", (1.0, 1.0, 1.0), (4.0, 5.0, 6.0), goal=3),
+    Row("3×3", "scipy", (1.0, 1.0), (2.0, 4.0), group="convolution"),
+    Row("5×5", "scipy", (1.0, 1.0), (8.0, 10.0), group="convolution"),
+    Row("training", "matrix products", (10.0,), (2.5,)),
+    Row("status", "", (0.5, 0.7, 0.6), (), limit=0.25),
+]
+GROWTH = Slopes("runs", "snakemake", (10, 100), ((1.0, 10.0), (1.0, 1.0)), ((1.0, 100.0), (1.0, 100.0)))
+
+
+def report() -> dict:
+    """As `make bench` writes it."""
+    rows = [{"module": "m", **described(row)} for row in ROWS]
+    found = {**facts(), "command": "make bench KEEP=1", "quick": False, "repeats": 3, "rows": rows, "errors": []}
+    found |= {"growth": [{"module": "m", **described_growth(GROWTH)}], "left_out": []}
+    return json.loads(json.dumps(found))
+
+
+def test_rows_of_a_group_share_a_bar():
+    """The median of their ratios, with the least and the largest of all repetitions; without a peer there is no bar."""
+    assert bench_page.bars(report()["rows"]) == [
+        Bar("build", "jupyter-book", 5, 4, 6, 3),
+        Bar("convolution", "scipy", 6, 2, 10),
+        Bar("training", "matrix products", 0.25, 0.25, 0.25),
+    ]
+
+
+def test_bars_are_to_scale():
+    """On the logarithmic axis a ratio of 4 reaches as far to the right of 1 as a quarter does to the left."""
+    drawn = [Bar("a <b>", "p", 4, 2, 16, goal=4), Bar("c", "p", 0.25, 0.25, 0.25)]
+    tree = ET.fromstring(bench_page.chart(drawn))
+    _, ahead, behind = (dict(node.attrib) for node in tree if node.tag.endswith("rect"))
+    one = float(ahead["x"])
+    assert float(behind["x"]) + float(behind["width"]) == pytest.approx(one, abs=0.1)
+    assert float(ahead["width"]) == pytest.approx(float(behind["width"]), abs=0.11)
+    assert ahead["fill"] != behind["fill"]
+    lines = [dict(node.attrib) for node in tree if node.tag.endswith("line")]
+    whisker = next(line for line in lines if line["y1"] == line["y2"])
+    assert float(whisker["x1"]) == pytest.approx(one + float(ahead["width"]) / 2, abs=0.11)
+    assert float(whisker["x2"]) == pytest.approx(one + float(ahead["width"]) * 2, abs=0.11)
+    goal = next(line for line in lines if line["stroke"] == bench_page.GOAL)
+    assert float(goal["x1"]) == pytest.approx(one + float(ahead["width"]), abs=0.11)
+    assert "a <b>" in [node.text for node in tree]
+
+
+@pytest.mark.slow
+def test_the_page_shows_the_kept_bench(book):
+    """Chart and tables in HTML and PDF, machine and command with them; before anything is kept, how to do it."""
+    from pypdf import PdfReader
+
+    toc = (book.root / "_toc.yml").read_text()
+    book.write("_toc.yml", toc + "  - file: book/performance\n")
+    book.write("book/performance.md", "# How fast\n\n```{bench}\n```\n")
+    assert book.run("build", "--no-run", "--no-pdf").returncode == 1  # nothing has run
+    assert "make bench KEEP=1" in book.html("book/performance")
+
+    book.write("reference/bench.json", json.dumps(report()))
+    done = book.run("build", "--no-run")
+    assert "index.html and " in done.stdout, done.stderr
+    html = book.html("book/performance")
+    assert "No bench is kept" not in html
+    text = " ".join(re.sub(r"<[^>]+>", " ", html).split())
+    for said in (
+        "make bench KEEP=1",
+        facts()["machine"],
+        "5.00, 4.00 … 6.00 ≥ 3 ✓",
+        "0.6 s ≤ 0.25 s ✗",
+        "0.50, 0.00 … 1.00",
+    ):
+        assert said in text
+    picture = re.search(r'<img[^>]*src="([^"]+\.svg)"', html)
+    assert "convolution" in (book.root / "_build" / "html" / "book" / picture[1]).read_text()
+    printed = " ".join(page.extract_text() for page in PdfReader(book.root / "_build" / "book.pdf").pages)
+    assert "against jupyter-book" in " ".join(printed.split())  # words of the chart

@@ -1,0 +1,116 @@
+"""`--estimate` says how long a build will take: within a factor of 2 where anything is known, else that nothing is."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from benchbook import estimate, machine
+from benchbook.estimate import Past, predict
+
+
+def within(factor: float, predicted: float | None, true: float) -> bool:
+    return predicted is not None and true / factor <= predicted <= true * factor
+
+
+def test_the_same_parameters_take_what_they_took():
+    """The newest of such runs counts, whatever others there are; its seed is of no account."""
+    pasts = [Past({"epochs": 4, "seed": 1}, 90), Past({"epochs": 4, "seed": 2}, 40), Past({"epochs": 5, "seed": 3}, 7)]
+    assert predict({"epochs": 4, "seed": 3}, pasts) == (40, "its last run")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "true"),
+    [
+        ({"epochs": 25, "num_train": 5000, "dataset": "horses"}, 627),
+        ({"epochs": 4, "num_train": 500, "dataset": "scenes"}, 12),
+        ({"epochs": 40, "num_train": 500, "dataset": "scenes"}, 102),
+        ({"epochs": 2, "num_train": 20_000, "dataset": "scenes"}, 202),
+    ],
+)
+def test_a_time_that_grows_is_followed_within_a_factor_of_two(wanted, true):
+    """A run of 2 s and 5 ms for each picture and epoch, seen for a few small budgets, predicted for large ones."""
+    tried = [(2, 500), (8, 500), (2, 2000), (3, 1000)]
+    pasts = [Past({"epochs": e, "num_train": n, "dataset": "scenes"}, 2 + e * n * 0.005) for e, n in tried]
+    seconds, basis = predict(wanted, pasts)
+    assert within(2, seconds, true), (seconds, basis)
+    assert "time ∝" in basis
+
+
+def test_what_does_not_change_the_time_does_not_change_the_prediction():
+    """Runs with other learning rates took as long, so a hundredth of the rate is no hundred times as long."""
+    pasts = [Past({"learning_rate": rate}, seconds) for rate, seconds in ((0.1, 10.2), (0.03, 9.9), (0.01, 10.0))]
+    assert within(1.1, predict({"learning_rate": 0.0001}, pasts)[0], 10)
+
+
+def test_the_nearest_run_is_named_and_nothing_is_invented():
+    """One other run: its time, and in what it differed. None at all: no number."""
+    assert predict({"epochs": 6}, [Past({"epochs": 4}, 30)]) == (30, "its last run with epochs 4")
+    assert predict({"epochs": 6}, []) == (None, "no run of it is known")
+    assert predict({"width": 8}, [Past({}, 30)]) == (30, "its last run with width unset")
+
+
+def test_a_reference_is_scaled_by_the_machines_rates():
+    """Made where matrices are multiplied three times as fast, a run takes three times as long here."""
+    reference = {"parameters": {"epochs": 4}, "seconds": 20.0, "date": "2026-11-21", "matrix_rate": 9e10}
+    past = estimate.scaled(reference, rate=3e10)
+    assert past.seconds == pytest.approx(60)
+    assert predict({"epochs": 4}, [past])[1] == (
+        "the reference of 2026-11-21, × 3.00 by this machine's rate of matrix products"
+    )
+
+
+def test_the_rate_is_one_that_a_processor_can_have():
+    """Between a tenth of and ten thousand GFLOP a second, on one thread."""
+    assert 1e8 < machine.matrix_rate(0.1) < 1e13
+
+
+@pytest.mark.parametrize(("workers", "seconds"), [(1, 19), (2, 10), (3, 9)])
+def test_runs_at_once_end_when_the_last_one_does(workers, seconds):
+    """d needs b, which needs a: 2 + 3 + 4 s one after the other; c, e and f take 5, 1 and 4 s beside them."""
+    a, b, c, d, e, f = map(Path, "abcdef")
+    took = {a: 2.0, b: 3.0, c: 5.0, d: 4.0, e: 1.0, f: 4.0}
+    needs = {a: [], b: [a, Path("there already")], c: [], d: [b], e: [], f: []}
+    assert estimate.makespan(took, needs, workers) == seconds
+
+
+def test_clocks():
+    """Minutes and seconds, hours where there are some."""
+    assert [estimate.clock(s) for s in (None, 4.6, 65, 3661)] == ["unknown", "0:05", "1:05", "1:01:01"]
+
+
+@pytest.mark.slow
+def test_an_estimate_runs_nothing_and_says_what_it_rests_on(book):
+    """Nothing known; then a history; then other parameters; then only a reference result, on this very machine."""
+    asked = book.run("build", "--estimate")
+    assert asked.returncode == 0, asked.stderr
+    assert asked.stdout.splitlines() == [
+        "unknown  double number=4: no run of it is known",
+        "unknown  alone: no run of it is known",
+        f"2 of 2 runs to make, {min(2, machine.cores())} at once, and 2 of which nothing is known",
+        "then the pages: unknown, for no build of theirs has ended here",
+    ]
+    assert not (book.root / "runs").exists()
+    assert not (book.root / "_build").exists()
+
+    assert book.run("build", "--no-pdf").returncode == 0
+    assert book.run("build", "--estimate", "--no-pdf").stdout == "no run to make\n"
+    book.write("src/toy/b.py", "def times(number):\n    return number + number\n")
+    lines = book.run("build", "--estimate", "--no-pdf").stdout.splitlines()
+    assert [line.split("  ")[-1] for line in lines[:1]] == ["double number=4: its last run"]
+    assert lines[1].startswith("1 of 2 runs to make, 1 at once: about 0:0")
+    assert lines[2].startswith("then the pages: about 0:")
+    said = book.run("run", "double", "-p", "number=5", "--estimate").stdout
+    assert "double number=5: its last run with number 4" in said
+    assert book.run("build", "--estimate", "--jobs", "0").returncode == 2
+
+    book.write("src/toy/b.py", "def times(number):\n    return 2 * number\n")
+    assert book.run("freeze", "double").returncode == 0
+    assert json.loads((book.root / "reference/quick/double.json").read_text())["matrix_rate"] > 1e8
+    shutil.rmtree(book.root / "runs")
+    said = book.run("build", "--estimate").stdout
+    assert "double number=4: the reference of 20" in said
+    assert "and 1 of which nothing is known" in said
