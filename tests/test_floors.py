@@ -34,7 +34,7 @@ FLOORS = {
         2: {"answers", "experiments", "executors", "fingerprint", "formulas", "kernel", "rows"},
         3: {"plan", "mend", "pictures", "provenance", "scaffold"},
         4: {"covers", "foot", "state", "sheet", "typeset"},
-        5: {"run", "changes", "compare", "display", "drawings", "published", "runs_data", "site", "pdf", "reference"},
+        5: {"run", "changes", "compare", "display", "drawings", "notebook", "runs_data", "site", "pdf", "reference"},
         6: {"schedule", "reports", "book", "answers_page", "cells", "chapters_page", "runs_page"},
         7: {"standalone"},
         8: {"submission"},

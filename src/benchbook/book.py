@@ -19,8 +19,8 @@ from benchbook import fingerprint, toc
 from benchbook.compare import compare
 from benchbook.errors import BookError
 from benchbook.foot import DOWNLOADS
+from benchbook.notebook import merged
 from benchbook.plan import Plan, Project
-from benchbook.published import merged
 from benchbook.reference import read_references
 from benchbook.rows import Comparison
 from benchbook.runs_data import publish

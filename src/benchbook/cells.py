@@ -13,9 +13,9 @@ from sphinx.application import Sphinx
 
 from benchbook.drawings import drawn
 from benchbook.experiments import code_cells
+from benchbook.notebook import RECORDS
 from benchbook.pictures import numbers
 from benchbook.provenance import experiment_on
-from benchbook.published import RECORDS
 
 
 class folded(nodes.General, nodes.Element):

@@ -54,11 +54,11 @@ def _fewer(found: re.Match[bytes], card: float) -> bytes:
     scale = re.search(rb"matrix\(([\d.]+)", found[0])
     times = min(1.0, card * (float(scale[1]) if scale else 1.0))
     with Image.open(io.BytesIO(base64.b64decode(found[1]))) as image:
-        opaque = image.convert("RGBA").getextrema()[3][0] == 255
-        image = image.convert("RGB" if opaque else "RGBA")
-        image.thumbnail((max(1, round(times * image.width)), max(1, round(times * image.height))))
-        target = io.BytesIO()
-        image.save(target, "JPEG" if opaque else "PNG", quality=85, optimize=True)
+        opaque = image.convert("RGBA").getchannel("A").getextrema()[0] == 255
+        small = image.convert("RGB" if opaque else "RGBA")
+    small.thumbnail((max(1, round(times * small.width)), max(1, round(times * small.height))))
+    target = io.BytesIO()
+    small.save(target, "JPEG" if opaque else "PNG", quality=85, optimize=True)
     return base64.b64encode(target.getvalue())
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from benchbook.experiments import source, tags
 from benchbook.fingerprint import DISTRIBUTIONS, closure
+from benchbook.notebook import merged
 from benchbook.plan import Run
-from benchbook.published import merged
 from benchbook.record import VERDICTS, claim_sentence, show
 from benchbook.state import read_results
 

@@ -31,9 +31,9 @@ import yaml
 from benchbook import book as pages
 from benchbook.answers import Answer, Brief, read_answers, read_briefs
 from benchbook.errors import BookError, nearest
+from benchbook.notebook import merged
 from benchbook.pdf import make_pdf
 from benchbook.plan import Plan, Project, Run
-from benchbook.published import merged
 from benchbook.record import claim_sentence
 from benchbook.standalone import standalone
 from benchbook.state import State, read_results
