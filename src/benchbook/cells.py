@@ -18,6 +18,10 @@ from benchbook.pictures import numbers
 from benchbook.provenance import experiment_on
 
 
+class folded(nodes.General, nodes.Element):
+    """A text that opens on request; `what` says what it is."""
+
+
 def mend_cells(app: Sphinx, doctree: nodes.document) -> None:
     """Goes through the cells of a chapter."""
     page = app.env.docname
@@ -42,14 +46,20 @@ def fold_records(records: Mapping[str, str], place: nodes.container) -> None:
     """Folds the texts of records, for the screen alone: print has all of them at the chapter's end."""
     known = {text.strip(): what for text, what in records.items()}
     for block in [block for block in place.findall(nodes.literal_block) if block.astext().strip() in known]:
-        what = html.escape(known[block.astext().strip()])
-        head = f'<details class="benchbook-records benchbook-screen-only"><summary>Recorded here: {what}</summary>'
-        block.replace_self(
-            [nodes.raw("", head, format="html"), block.deepcopy(), nodes.raw("", "</details>", format="html")]
-        )
+        block.replace_self(folded("", block.deepcopy(), what=known[block.astext().strip()]))
+
+
+def visit_folded(self: Any, node: folded) -> None:
+    self.body.append('<details class="benchbook-records benchbook-screen-only">')
+    self.body.append(f"<summary>Recorded here: {html.escape(node['what'])}</summary>")
+
+
+def depart_folded(self: Any, node: folded) -> None:
+    self.body.append("</details>")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Registers all this with Sphinx."""
+    app.add_node(folded, html=(visit_folded, depart_folded))
     app.connect("doctree-read", mend_cells)
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}

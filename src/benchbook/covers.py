@@ -18,7 +18,8 @@ from benchbook.experiments import code_cells
 from benchbook.pictures import named, shown
 
 WIDTH = 360  # pixels of a card's picture: twice its width on the screen
-PIXELS = re.compile(rb'<image\b[^>]*?"data:image/png;base64,([^"]+)"[^>]*>')
+PIXELS = re.compile(rb'<image\b[^>]*?"(data:image/png;base64,[^"]+)"[^>]*>')
+LONG = re.compile(rb"-?\d+\.\d{2,}")  # a number with more decimals than are seen
 
 
 def cover(notebook: Path, name: str) -> tuple[str, bytes] | None:
@@ -41,25 +42,30 @@ def smaller(content: bytes) -> tuple[str, bytes]:
 
 
 def lighter(svg: bytes) -> bytes:
-    """A drawing whose pictures of pixels have no more of them than a card shows, where that is shorter."""
+    """A drawing as a card needs it: paths to a tenth, and no more pixels in its pictures than are seen."""
     view = re.search(rb'viewBox="\S+ \S+ ([\d.]+)', svg)
     if view is None:
         return svg
     card = WIDTH / float(view[1])
+    svg = re.sub(rb"(?s)<metadata>.*?</metadata>", b"", svg)
+    svg = re.sub(rb'(?<= d=")[^"]+', lambda path: b" ".join(LONG.sub(_tenth, path[0]).split()), svg)
     return PIXELS.sub(lambda found: found[0].replace(found[1], min(found[1], _fewer(found, card), key=len)), svg)
 
 
+def _tenth(number: re.Match[bytes]) -> bytes:
+    return f"{float(number[0]):.1f}".removesuffix(".0").encode()
+
+
 def _fewer(found: re.Match[bytes], card: float) -> bytes:
-    """A picture in a drawing that is shown `card` times as large, with fewer pixels, as base64."""
+    """A picture in a drawing that is shown `card` times as large, as a data URI with fewer pixels."""
     scale = re.search(rb"matrix\(([\d.]+)", found[0])
     times = min(1.0, card * (float(scale[1]) if scale else 1.0))
-    with Image.open(io.BytesIO(base64.b64decode(found[1]))) as stored:
-        opaque = stored.convert("RGBA").getchannel("A").getextrema()[0] == 255
-        image = stored.convert("RGB" if opaque else "RGBA")
-        image.thumbnail((max(1, round(times * image.width)), max(1, round(times * image.height))))
-        target = io.BytesIO()
-        image.save(target, "JPEG" if opaque else "PNG", quality=85, optimize=True)
-    return base64.b64encode(target.getvalue())
+    with Image.open(io.BytesIO(base64.b64decode(found[1].partition(b",")[2]))) as image:
+        small = image.convert("RGBA")
+    small.thumbnail((max(1, round(times * small.width)), max(1, round(times * small.height))))
+    target = io.BytesIO()
+    small.save(target, "WEBP", quality=80)
+    return b"data:image/webp;base64," + base64.b64encode(target.getvalue())
 
 
 def opening(doctree: nodes.document, section: nodes.section, name: str) -> None:

@@ -167,6 +167,11 @@
     box.append(picture, opener);
   };
 
+  // Sphinx takes Escape for itself, and what is open would stay so.
+  window.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && document.querySelector(".benchbook-dialog[open], .benchbook-popover:popover-open")) event.stopPropagation();
+  }, true);
+
   const start = () => {
     const drawings = [...document.querySelectorAll(".benchbook-drawing")];
     const images = [...document.querySelectorAll("main figure img, main .cell_output img")]
