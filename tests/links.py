@@ -50,6 +50,7 @@ class Page(HTMLParser):
 
 def wrong_links(site: Path) -> list[str]:
     """What is wrong with the links of a built site, a line each."""
+    site = site.resolve()
     pages = read_pages(site)
     lines = []
     for path, page in pages.items():

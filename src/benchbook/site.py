@@ -262,7 +262,8 @@ def visit_value(self: Any, node: value) -> None:
     classes = f"benchbook-value benchbook-{node['verdict'] or 'number'}"
     if self.builder.name == "singlehtml":
         there = state_of(self.builder.env)["experiments"][node["experiment"]]["page"] in self.builder.env.found_docs
-        self.body.append(f'<a class="{classes}" href="#{anchor}">{text}</a>' if there else text)
+        tag, href = ("a", f' href="#{anchor}"') if there else ("span", "")
+        self.body.append(f'<{tag} class="{classes}"{href}>{text}</{tag}>')
         raise nodes.SkipNode
     lines = provenance_lines(self.builder.env, node)
     entry = state_of(self.builder.env)["experiments"][node["experiment"]]

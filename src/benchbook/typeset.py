@@ -251,7 +251,8 @@ def verdict(node: Node) -> str:
     """A claim, or the words in it that say whether it holds."""
     found = next((key for key in ("holds", "fails", "open") if f"benchbook-{key}" in node["class"]), "number")
     written = link(node) if node.name == "a" else inner(node)
-    return f'#verdict("{found}", {str(node.name != "a").lower()})[{written}];'
+    whole = "benchbook-claim" in node["class"]
+    return f'#verdict("{found}", {str(whole).lower()})[{written}];'
 
 
 def badge(node: Node) -> str:
