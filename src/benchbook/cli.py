@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in FULL:
             raise
-        print(f"benchbook: {full_disk(Path(error.filename or Path.cwd()))}", file=sys.stderr)
+        print(f"benchbook: {full_disk(Path(str(error.filename or Path.cwd())))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("benchbook: stopped; what had finished is kept", file=sys.stderr)
