@@ -85,7 +85,7 @@ def test_a_file_with_other_content_and_the_same_length_and_time_is_noticed(book)
 
 def test_one_changed_chapter_is_the_only_one_that_sphinx_reads_and_writes(book):
     """No notebook runs; for HTML and PDF together the others are read only to see that they are the same."""
-    pages = sorted((book / "_build" / "html" / "experiments").glob("*.html"))
+    pages = sorted((book / "_build" / "sphinx" / "html" / "experiments").glob("*.html"))
     assert len(pages) == 3
     written = {page.stem: page.stat().st_mtime_ns for page in pages}
     _books.change_prose(book / "experiments" / "chapter_01.ipynb", "novelty")

@@ -36,7 +36,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(words[:ours], argparse.Namespace(words=words[ours + 1 :]))
     if options.words and not hasattr(options, "executor"):
         parser.error("words after -- are for Snakemake, which only run and build start")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill ends like Ctrl-C: workers go first
+    signal.signal(signal.SIGTERM, _stop)  # a polite kill ends like Ctrl-C: workers go first
+    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+        signal.signal(signal.SIGINT, _stop)
     try:
         if options.command == init_book:  # there is no book yet
             return init_book(options)
@@ -50,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in FULL:
             raise
-        print(f"benchbook: {full_disk(Path(error.filename or Path.cwd()))}", file=sys.stderr)
+        print(f"benchbook: {full_disk(Path(str(error.filename or Path.cwd())))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("benchbook: stopped; what had finished is kept", file=sys.stderr)
@@ -64,6 +66,13 @@ class Parser(argparse.ArgumentParser):
         """Ends the program."""
         line = "".join(sign if sign.isprintable() else " " for sign in message)
         self.exit(2, f"{self.prog}: {line} (`{self.prog} --help` explains)\n")
+
+
+def _stop(*_: object) -> None:
+    """Ends the command once: whoever presses Ctrl-C again does not keep it from clearing up."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -73,6 +73,7 @@ def _begin(work: Path) -> None:
     else:
         for name in KEPT:
             shutil.rmtree(work / name, ignore_errors=True)
+    work.mkdir(parents=True, exist_ok=True)
 
 
 def _sphinx_config(source: Path, strict: bool) -> dict[str, Any]:
