@@ -165,7 +165,9 @@ def chart(drawn: Sequence[Bar]) -> str:
         parts.append(_text(x, TOP - 11, f"{tick:g}", 'text-anchor="middle"'))
     for number, bar in enumerate(drawn):
         parts += _drawn(bar, TOP + ROW * number, place)
-    parts.append(_text(LABELS, height - 8, "times as long as ours; thin line: all repetitions; green mark: the goal"))
+    parts.append(
+        _text(4, height - 8, "How many times as long the peer takes. Thin line: all repetitions; green mark: the goal.")
+    )
     return "\n".join([*parts, "</svg>\n"])
 
 
@@ -180,8 +182,8 @@ def _drawn(bar: Bar, top: float, place: Any) -> list[str]:
     colour = AHEAD if bar.ratio >= 1 else BEHIND
     x, width = min(start, end), round(abs(end - start), 1)
     parts = [
-        _text(0, top + 15, _cut(bar.name, 58)),
-        _text(0, top + 28, _cut(f"against {bar.peer}", 66), 'font-size="10" fill="#666"'),
+        _text(4, top + 15, _cut(bar.name, 58)),
+        _text(4, top + 28, _cut(f"against {bar.peer}", 66), 'font-size="10" fill="#666"'),
         f'<rect x="{x}" y="{middle - 6}" width="{width}" height="12" fill="{colour}"/>',
         _line(place(bar.least), middle, place(bar.most), middle, INK, 1.5),
         _text(LABELS + PLOT + 12, middle + 4, f"{bar.ratio:.3g}", 'font-weight="bold"'),

@@ -140,6 +140,8 @@ def _print_estimate(
     words = f"{len(missing)} of {len(book.runs)} runs to make, {workers} at once" if missing else "no run to make"
     words += f": about {estimate.clock(estimate.total(found, workers))}" if len(found) > unknown else ""
     print(words + (f", and {unknown} of which nothing is known" if unknown else ""))
+    if found and estimate.is_busy():
+        print("this machine is busy: while it is, expect more")
     return 0
 
 

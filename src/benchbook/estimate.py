@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -164,6 +165,11 @@ def workers(runs: int, jobs: int | None, executor: str) -> int:
     """How many of so many runs are made at once."""
     most = jobs or (machine.cores() if executor == executors.LOCAL else executors.JOBS)
     return max(1, min(most, runs))
+
+
+def is_busy() -> bool:
+    """Whether others use this machine's cores at the moment, so that runs will take longer than they did."""
+    return os.getloadavg()[0] > machine.cores() / 2
 
 
 def clock(seconds: float | None) -> str:

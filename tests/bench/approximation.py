@@ -25,9 +25,9 @@ def pairs(quick: bool) -> list[Pair]:
     number = SEEDS * len(TARGETS)
     return [
         Pair(
-            f"{number} networks of {WIDTH} hidden units, {POINTS} points, {STEPS} steps, together",
+            f"{number} networks of {WIDTH} hidden units, {STEPS} steps",
             lambda: together(*tasks(number)),
-            "one after another, torch.optim.Adam",
+            "one network after another, torch.optim.Adam",
             lambda: one_after_another(*tasks(number)),
             goal=10,
         )
