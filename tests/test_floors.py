@@ -36,7 +36,7 @@ FLOORS = {
         3: {"plan", "mend", "pictures", "scaffold", "seals"},
         4: {"state", "provenance", "sheet", "typeset"},
         5: {"run", "changes", "compare", "display", "runs_data", "site", "pdf", "reference"},
-        6: {"schedule", "reports", "book", "answers_page", "chapters_page", "runs_page"},
+        6: {"schedule", "reports", "book", "answers_page", "chapters_page", "faults_page", "runs_page"},
         7: {"standalone"},
         8: {"submission"},
         9: {"commands"},

@@ -21,7 +21,7 @@ from benchbook.errors import BookError
 from benchbook.experiments import code_cells
 from benchbook.outputs import inert, is_trusted, text_of
 from benchbook.plan import Plan, Project, Run
-from benchbook.reference import read_references
+from benchbook.reference import FAULTS, faults, read_references
 from benchbook.rows import Comparison
 from benchbook.runs_data import publish
 from benchbook.sheet import RUNS_FILE, plain_sheet
@@ -85,6 +85,7 @@ def stage(
     files[Path(STATE_FILE)] = json.dumps(describe(project, book, states, compared), ensure_ascii=False).encode()
     sheets = {comparison.experiment: plain_sheet(comparison) for comparison in compared}
     files[Path(RUNS_FILE)] = json.dumps(sheets, ensure_ascii=False).encode()
+    files[Path(FAULTS)] = json.dumps(faults(project.root), ensure_ascii=False).encode()
     files |= {Path(name): text.encode() for name, text in (instead or {}).items()}
     _remove_others(target, files)
     for relative, content in files.items():
@@ -339,7 +340,8 @@ def _digest(project: Project, book: Plan, how: Mapping[Path, State]) -> str:
         *(f"{path} {fingerprint.hash_file(path)}" for path in [*files, *engine] if path.is_file()),
         *(f"{run.folder} {run.shown} {how[run.folder]}" for run in book.runs),
         *versions,
-        f"{book.name} {book.title} {book.note} {book.reduced} {book.strict}",
+        f"{book.name} {book.title} {book.note} {book.reduced} {book.strict} {book.trusted}",
+        json.dumps(faults(project.root)),
     ]
     return fingerprint.hash_text("\n".join(parts))
 

@@ -6,6 +6,7 @@
 {claims}                   directive: a table of all claims
 {chapters}                 directive of `chapters_page`: a card for each chapter
 {runs}                     directive of `runs_page`: the runs of each experiment side by side
+{faults}                   directive of `faults_page`: what was broken on purpose, and what came of it
 {brief}, {shown}           directives of `answers_page`: a course brief answered; a chapter's output shown once more
 """
 
@@ -327,6 +328,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.setup_extension("benchbook.runs_page")
     app.setup_extension("benchbook.answers_page")
     app.setup_extension("benchbook.chapters_page")
+    app.setup_extension("benchbook.faults_page")
     app.connect("config-inited", announce)
     app.connect("builder-inited", add_static_files)
     app.connect("env-get-outdated", outdated)
