@@ -20,7 +20,7 @@ from benchbook.foot import DOWNLOADS
 from benchbook.notebook import merged
 from benchbook.pictures import Compressed, Pictures
 from benchbook.plan import Plan, Project
-from benchbook.reference import FOLDER, read_references
+from benchbook.reference import FAULTS, FOLDER, faults, read_references
 from benchbook.rendering import STATE_FILE, sphinx
 from benchbook.rows import Comparison
 from benchbook.runs_data import publish
@@ -75,6 +75,7 @@ def stage(
     files[Path(RUNS_FILE)] = json.dumps(sheets, ensure_ascii=False).encode()
     benches = sorted((project.root / FOLDER).glob("*.json"))  # for the directive {bench}
     files |= {path.relative_to(project.root): path.read_bytes() for path in benches}
+    files[Path(FAULTS)] = json.dumps(faults(project.root), ensure_ascii=False).encode()
     files |= {Path(name): text.encode() for name, text in (instead or {}).items()}
     fill(target, files)
     return target
@@ -175,7 +176,7 @@ def expected_seconds(project: Project, book: Plan, how: Mapping[Path, State], *,
 
 
 def _digest(project: Project, book: Plan, how: Mapping[Path, State]) -> str:
-    return built.digest(project, book, how, sources(project))
+    return built.digest(project, book, how, sources(project), json.dumps(faults(project.root)))
 
 
 def _make_pdf(project: Project, book: Plan, source: Path, whole: bool) -> bool:

@@ -57,8 +57,11 @@ def write(project: Project, digest: str, shown: Iterable[str], pdf: bool, second
     atomic.write(project.build / MARKER, json.dumps(made).encode())
 
 
-def digest(project: Project, book: Plan, how: Mapping[Path, State], sources: Iterable[Path]) -> str:
-    """The digest of all that decides the site: prose, notebooks, runs, this engine, and the Sphinx that renders it."""
+def digest(project: Project, book: Plan, how: Mapping[Path, State], sources: Iterable[Path], shown: str) -> str:
+    """The digest of all that decides the site: prose, notebooks, runs, this engine, and the Sphinx that renders it.
+
+    `shown` is the text of what the pages show besides.
+    """
     prose = (f"{path} {_content(path)}" for path in sources)
     files = [*sorted(project.runs.glob("*/*/status.json")), *sorted((project.root / "reference").rglob("*.json"))]
     engine = [*sorted(PACKAGE.glob("*.py")), *sorted((PACKAGE / "static").iterdir())]
@@ -69,6 +72,7 @@ def digest(project: Project, book: Plan, how: Mapping[Path, State], sources: Ite
         *(f"{run.folder} {run.shown} {how[run.folder]}" for run in book.runs),
         *versions,
         f"{book.name} {book.title} {book.note} {book.reduced} {book.strict} {book.trusted}",
+        shown,
     ]
     return fingerprint.hash_text("\n".join(parts))
 

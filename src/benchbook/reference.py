@@ -7,6 +7,7 @@ this machine and that one need for matrix products.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 from collections.abc import Iterable, Mapping
@@ -19,6 +20,7 @@ from benchbook.plan import Plan, Project
 from benchbook.state import State, read_results, read_status
 
 FOLDER = "reference"
+FAULTS = "faults.json"  # what `make faults` leaves in _build/, and with KEEP=1 in reference/
 KEPT = ("experiment", "parameters", "changed_parameters", "values", "claims", "curves", "environment", "seconds")
 
 
@@ -87,3 +89,13 @@ def _read(path: Path) -> dict[str, Any]:
         return content
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BookError(f"{path} is no reference result ({error}): `benchbook freeze` writes them") from None
+
+
+def faults(root: Path) -> dict[str, Any]:
+    """The newer of the two tables of faults below a book's root; {} where there is none that can be read."""
+    found = []
+    for folder in (FOLDER, "_build"):
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            report = json.loads((root / folder / FAULTS).read_text(encoding="utf-8"))
+            found.append((str(report["date"]), report))
+    return max(found, key=lambda dated: dated[0], default=("", {}))[1]

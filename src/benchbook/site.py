@@ -7,6 +7,7 @@
 {chapters}                 directive of `chapters_page`: a card for each chapter
 {runs}                     directive of `runs_page`: the runs of each experiment side by side
 {bench}                    directive of `bench_page`: what the bench of the project has measured
+{faults}                   directive of `faults_page`: what was broken on purpose, and what came of it
 {brief}, {shown}           directives of `answers_page`: a course brief answered; a chapter's output shown once more
 """
 
@@ -384,6 +385,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.setup_extension("benchbook.chapters_page")
     app.setup_extension("benchbook.drawings")
     app.setup_extension("benchbook.cells")
+    app.setup_extension("benchbook.faults_page")
     app.connect("config-inited", announce)
     app.connect("builder-inited", add_static_files)
     app.connect("env-get-outdated", outdated)
