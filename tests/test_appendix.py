@@ -29,7 +29,7 @@ LOSS = {
 LOSS |= {"digits": 3}
 CLAIM = {
     "holds": False,
-    "text": "It is less than one half.",
+    "text": "It is less than one half",
     "left": None,
     "relation": "",
     "right": None,
@@ -72,7 +72,7 @@ def test_each_cited_value_and_claim_has_an_entry_to_which_the_text_links(tmp_pat
         "0.400, 0.500, 0.600",
         "cell 4",
         "does not hold",
-        "It is less than one half.",
+        "It is less than one half",
     ]:
         assert words in text, words
     assert text.count("small") == 1

@@ -47,14 +47,14 @@ def _of_experiment(name: str, entry: Mapping[str, Any], links: Mapping[str, Any]
     made = "; ".join(escape(fact) for fact in _made(name, entry))
     if not entries:
         return ""
-    body = f'<div class="benchbook-small"><p>{made}.</p>{entries}</div>'
+    body = f'<div class="benchbook-small"><p class="benchbook-made">{made}.</p>{entries}</div>'
     return f"<section><h2>{escape(entry['title'])}</h2>{body}</section>"
 
 
 def _parts(kind: str, record: Mapping[str, Any]) -> Iterator[str]:
     """What is said of a record, in the order of its weight."""
     if kind == "claims":
-        yield f"{VERDICTS[record['holds']]}: {claim_sentence(dict(record))}"
+        yield f"{VERDICTS[record['holds']]}: {claim_sentence(dict(record)).rstrip('.')}"
         if record["relation"]:
             yield f"decided by {show(record['left'])} {record['relation']} {show(record['right'])}"
     else:

@@ -273,6 +273,7 @@ BY_CLASS: dict[str, Callable[[Node], str]] = {
     **dict.fromkeys(("admonition", "topic", "sidebar"), admonition),
     **dict.fromkeys(("benchbook-claim", "benchbook-value"), verdict),
     "benchbook-badge": badge,
+    "benchbook-made": call("made"),
     "benchbook-missing": call("missing"),
     "benchbook-provenance": call("provenance"),
     "benchbook-small": call("small"),
