@@ -33,7 +33,7 @@ FLOORS = {
         0: {"errors"},
         1: {
             *("artefacts", "atomic", "compression", "folders", "forks", "forkserver", "gpus", "lines", "machine"),
-            *("record", "size", "toc"),
+            *("object_streams", "record", "size", "toc"),
         },
         2: {
             *("answers", "experiments", "executors", "fingerprint", "formulas", "kernel", "outputs", "rendering"),
@@ -43,7 +43,7 @@ FLOORS = {
         4: {"covers", "foot", "state", "sheet", "typeset"},
         5: {
             *("built", "run", "changes", "compare", "display", "drawings", "notebook", "runs_data", "site", "pdf"),
-            "reference",
+            *("appendix", "reference"),
         },
         6: {
             *("schedule", "reports", "book", "estimate", "answers_page", "bench_page", "cells", "chapters_page"),

@@ -181,12 +181,14 @@ def _digest(project: Project, book: Plan, how: Mapping[Path, State]) -> str:
 
 def _make_pdf(project: Project, book: Plan, source: Path, whole: bool) -> bool:
     """Makes the PDF; of a book that is not strict it only says why there is none, and returns False."""
+    from benchbook.appendix import append_values
     from benchbook.pdf import make_pdf
 
     single, document = project.build / WORK / "singlehtml", project.build / "book.pdf"
     try:
         _stop_at(sphinx(source, single, "singlehtml", book.strict, book.strict), whole, book.strict)
-        make_pdf(single, document, settings(project, book))
+        known = json.loads((source / STATE_FILE).read_text(encoding="utf-8"))["experiments"]
+        make_pdf(single, document, settings(project, book), lambda article: append_values(article, known))
     except BookError as error:
         if book.strict:
             raise

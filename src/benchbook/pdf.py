@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from benchbook import atomic
 from benchbook.errors import BookError
 from benchbook.mend import HEADINGS, Node, font_folder, log, mend, plain, read
+from benchbook.object_streams import packed
 from benchbook.typeset import chapter, string
 
 T = TypeVar("T")
@@ -26,17 +27,24 @@ STANDARDS: list[Any] = ["a-2a", "ua-1"]  # to be kept for long, and to be read a
 DEFAULTS = {"language": "en-GB", "paper": "a4"}
 
 
-def make_pdf(singlehtml: Path, destination: Path, settings: Mapping[str, Any]) -> Path:
+def make_pdf(
+    singlehtml: Path,
+    destination: Path,
+    settings: Mapping[str, Any],
+    append: Callable[[Node], None] = lambda article: None,
+) -> Path:
     """Write the Sphinx `singlehtml` build in `singlehtml` as a PDF book at `destination`, whole or not at all.
 
-    `settings` may hold title, subtitle, author, course, date (ISO, or any text), language, paper and watermark. What is
-    lost on the way (a link without a target, a formula that does not convert) is logged as a warning.
+    `settings` may hold title, subtitle, author, course, date (ISO, or any text), language, paper and watermark;
+    `append` may add to the page what only paper has. What is lost on the way (a link without a target, a formula that
+    does not convert) is logged as a warning.
 
     Raises:
         BookError: there is no page, an image is missing, or Typst refuses; one line, with the chapter.
     """
     settings = DEFAULTS | {key: value for key, value in settings.items() if value not in (None, "")}
     article, macros = read(Path(singlehtml))
+    append(article)
     destination = Path(destination)
     destination.parent.mkdir(parents=True, exist_ok=True)
     folder = destination.with_name(f".{destination.name}.typst")
@@ -44,7 +52,7 @@ def make_pdf(singlehtml: Path, destination: Path, settings: Mapping[str, Any]) -
     folder.mkdir()
     try:
         mend(article, macros, Path(singlehtml), folder)
-        pdf = compiled(written(article, settings), folder, timestamp(settings.get("date")))
+        pdf = packed(compiled(written(article, settings), folder, timestamp(settings.get("date"))))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     atomic.write(destination, pdf)
@@ -62,7 +70,8 @@ def written(article: Node, settings: Mapping[str, Any]) -> str:
     parts = [part for part in article.find_all("section", attrs=inside) if part.find_parent(attrs=inside) is article]
     chapters = [part.extract() for part in parts]
     body = chapter(article, counted=False)
-    body += "".join(chapter(part, counted=not part.select(".citation")) for part in chapters)
+    uncounted = ".citation, .benchbook-small"
+    body += "".join(chapter(part, counted=not part.select(uncounted)) for part in chapters)
     return f'#import "book.typ": *\n#show: book.with({arguments})\n{sound(body)}'
 
 

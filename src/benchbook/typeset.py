@@ -169,7 +169,7 @@ def admonition(node: Node) -> str:
 
 
 def table(node: Node) -> str:
-    """A table, with each column's alignment and longest word, from which Typst sees how large it can be set."""
+    """A table, with each column's alignment, longest word and longest cell, from which Typst sees how to set it."""
     caption = node.find("caption", recursive=False)
     rows = [row for row in node.find_all("tr") if row.find_parent("table") is node]
     taken: set[tuple[int, int]] = set()
@@ -192,8 +192,11 @@ def table(node: Node) -> str:
     count = max((x for _, x in taken), default=0) + 1
     align = ", ".join(alignment(columns.get(x, [])) for x in range(count))
     widest = ", ".join(longest_word(columns.get(x, [])) for x in range(count))
+    full = ", ".join(
+        string(max((plain(cell) for cell in columns.get(x, [])), key=len, default="")) for x in range(count)
+    )
     first = f"header: ({', '.join(header)},), " if header else ""
-    markup = f"data-table(align: ({align},), widest: ({widest},), {first}{', '.join(body)})"
+    markup = f"data-table(align: ({align},), widest: ({widest},), full: ({full},), {first}{', '.join(body)})"
     return f"#figure(kind: table, caption: {content(caption)}, {markup});" if caption else f"#{markup};"
 
 
@@ -271,8 +274,10 @@ BY_CLASS: dict[str, Callable[[Node], str]] = {
     **dict.fromkeys(("admonition", "topic", "sidebar"), admonition),
     **dict.fromkeys(("benchbook-claim", "benchbook-value"), verdict),
     "benchbook-badge": badge,
+    "benchbook-made": call("made"),
     "benchbook-missing": call("missing"),
     "benchbook-provenance": call("provenance"),
+    "benchbook-small": call("small"),
     "caption-number": lambda node: f"#strong{content(node)};\u2002",
     "citation": reference,
     "literal-block-wrapper": listing,
