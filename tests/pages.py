@@ -83,6 +83,7 @@ def browser() -> Iterator[Any]:
     with sync_playwright() as driver:
         running = driver.chromium.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-quic", *QUIET])
         page = running.new_context(offline=True, reduced_motion="reduce", viewport=WIDE).new_page()
+        page.set_default_timeout(120_000)  # a busy machine is no fault of a page
         page.problems = []
         page.on("console", lambda said: said.type == "error" and page.problems.append(said.text))
         page.on("pageerror", lambda error: page.problems.append(str(error)))
@@ -148,7 +149,7 @@ def wrong_search(page: Any, site: Path, words: str) -> list[str]:
     page.problems.clear()
     page.open(site / "search.html", f"?q={words.replace(' ', '+')}")
     try:
-        page.wait_for_selector("#search-results li a[href]", timeout=10_000)
+        page.wait_for_selector("#search-results li a[href]", timeout=60_000)
     except Exception:  # whatever it waited in vain for
         return [*page.problems, f"search does not find '{words}'"]
     return [*page.problems]
