@@ -59,8 +59,8 @@ class Table:
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """The rows, by the test's file, whichever worker was first."""
-        return [row for _, row in sorted(self.found.items(), key=lambda item: item[0][0])]
+        """The rows, by the test's file and by name, whichever worker was first."""
+        return [row for _, row in sorted(self.found.items())]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:
