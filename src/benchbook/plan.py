@@ -323,7 +323,7 @@ def _entry(project: Project, entry: Any) -> Entry:
     shown = next((i for i, point in enumerate(points) if all(point.get(k) == v for k, v in show.items())), None)
     if shown is None:
         raise BookError(f"'show' of '{experiment.name}' names no run of its sweep")
-    return Entry(experiment, points, shown, needs)
+    return Entry(experiment, list(points), shown, needs)
 
 
 def _mapping(entry: Mapping[str, Any], key: str) -> dict[str, Any]:
