@@ -120,7 +120,7 @@ class Run:
     def label(self) -> str:
         """The experiment and what differs from its defaults, for one line of a terminal."""
         words = [self.experiment.name, *(f"{k}={v}" for k, v in self.changed_parameters.items())]
-        return " ".join(" ".join(words).split())
+        return "".join(sign if sign.isprintable() else " " for sign in " ".join(words))
 
 
 @dataclass(frozen=True)
