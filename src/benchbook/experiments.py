@@ -78,7 +78,7 @@ class Parameter:
             raise self._wrong(text) from None
 
     def _scalar(self, given: Any, kind: str) -> Any:
-        if kind == "float" and type(given) is int:
+        if kind == "float" and type(given) is int and abs(given) < 1e308:
             given = float(given)
         if type(given) is not SCALARS[kind]:
             raise self._wrong(given)
