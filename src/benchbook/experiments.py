@@ -22,7 +22,7 @@ from benchbook.errors import BookError, nearest
 SCALARS = {"bool": bool, "int": int, "float": float, "str": str}
 TYPES = (*SCALARS, *(f"list[{name}]" for name in SCALARS))
 LISTS = re.compile(r"\[[^\[\]]*\](\s*,\s*\[[^\[\]]*\])*")
-CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+BROKEN = re.compile("[\x00\ud800-\udfff]")  # what no file and no command can hold
 MOST = 10_000  # runs of one experiment
 LOOKS = ("cover", "headline")  # of a chapter's card: the name of a figure, and of a claim
 RESOURCES = ("gpu", "memory_mb", "minutes")  # what one run asks of a cluster, in the notebook's metadata
@@ -78,12 +78,12 @@ class Parameter:
             raise self._wrong(text) from None
 
     def _scalar(self, given: Any, kind: str) -> Any:
-        if kind == "float" and type(given) is int:
+        if kind == "float" and type(given) is int and abs(given) < 1e308:
             given = float(given)
         if type(given) is not SCALARS[kind]:
             raise self._wrong(given)
-        if isinstance(given, str) and CONTROL.search(given):
-            raise BookError(f"parameter '{self.name}' is {given!r}: give a text without control characters")
+        if isinstance(given, str) and BROKEN.search(given):
+            raise BookError(f"parameter '{self.name}' is {given!r}: leave out null bytes and half characters")
         if isinstance(given, float) and not math.isfinite(given):
             raise BookError(f"parameter '{self.name}' is {given}: give a finite number (default {self.default})")
         return given

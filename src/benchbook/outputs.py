@@ -80,8 +80,11 @@ def still(drawing: str) -> bool:
 def clean(text: str) -> str:
     """HTML of tags and attributes that only show something; everything else in it is left out, its text kept."""
     cleaner = _Cleaner()
-    cleaner.feed(text)
-    cleaner.close()
+    try:
+        cleaner.feed(text)
+        cleaner.close()
+    except AssertionError:  # how Python's parser gives up: at '<![what', for one
+        return html.escape(text, quote=False)
     return cleaner.result()
 
 

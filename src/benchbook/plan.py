@@ -120,7 +120,7 @@ class Run:
     def label(self) -> str:
         """The experiment and what differs from its defaults, for one line of a terminal."""
         words = [self.experiment.name, *(f"{k}={v}" for k, v in self.changed_parameters.items())]
-        return " ".join(" ".join(words).split())
+        return "".join(sign if sign.isprintable() else " " for sign in " ".join(words))
 
 
 @dataclass(frozen=True)
@@ -323,7 +323,7 @@ def _entry(project: Project, entry: Any) -> Entry:
     shown = next((i for i, point in enumerate(points) if all(point.get(k) == v for k, v in show.items())), None)
     if shown is None:
         raise BookError(f"'show' of '{experiment.name}' names no run of its sweep")
-    return Entry(experiment, points, shown, needs)
+    return Entry(experiment, list(points), shown, needs)
 
 
 def _mapping(entry: Mapping[str, Any], key: str) -> dict[str, Any]:
