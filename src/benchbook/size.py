@@ -14,7 +14,7 @@ ICON = re.compile(r"\bfa-([a-z0-9-]+)")
 ICONS = re.compile(r'("[\w-]+"|\b\w+):\[\d+,\d+,\[([^\]]*)\],"[0-9a-f]+",(?:"[^"]*"|\["[^\]]*\])\],?')
 ASKING = ("*.html", "_static/runs/*.js")  # where the names of pictures stand
 # The theme's own: maps for who mends its scripts, old forms of fonts beside new ones, its words in languages of others.
-UNUSED = ("_static/**/*.map", "_static/vendor/**/*.ttf", "_static/locales")
+UNUSED = ("_static/scripts/*.map", "_static/styles/*.map", "_static/vendor/**/*.ttf", "_static/locales")
 
 
 def tidy(html: Path) -> None:
