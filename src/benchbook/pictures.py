@@ -46,7 +46,7 @@ class Compressed:
     def in_notebook(self, notebook: dict[str, Any]) -> dict[str, Any]:
         """The notebook, with every picture among its outputs compressed in place."""
         for cell in code_cells(notebook):
-            for data in (output["data"] for output in cell["outputs"] if "data" in output):
+            for data in (output["data"] for output in cell.get("outputs", ()) if "data" in output):
                 for mime, kind in KINDS.items():
                     if mime in data:
                         with contextlib.suppress(ValueError):  # what cannot be decoded is not for us to judge
@@ -112,7 +112,7 @@ def with_links(notebook: dict[str, Any]) -> dict[str, Any]:
     """The notebook to take away: in the place of large pictures, links to where the site has them."""
     notebook = copy.deepcopy(notebook)
     for cell in code_cells(notebook):
-        for data in (output["data"] for output in cell["outputs"] if "data" in output):
+        for data in (output["data"] for output in cell.get("outputs", ()) if "data" in output):
             for mime, kind in KINDS.items():
                 content = _content(kind, text_of(data.get(mime)))
                 if len(content) > LARGE:

@@ -14,7 +14,7 @@ ICON = re.compile(r"\bfa-([a-z0-9-]+)")
 ICONS = re.compile(r'("[\w-]+"|\b\w+):\[\d+,\d+,\[([^\]]*)\],"[0-9a-f]+",(?:"[^"]*"|\["[^\]]*\])\],?')
 ASKING = ("*.html", "_static/runs/*.js")  # where the names of pictures stand
 # The theme's own: maps for who mends its scripts, old forms of fonts beside new ones, its words in languages of others.
-UNUSED = ("_static/**/*.map", "_static/vendor/**/*.ttf", "_static/locales")
+UNUSED = ("_static/scripts/*.map", "_static/styles/*.map", "_static/vendor/**/*.ttf", "_static/locales")
 
 
 def tidy(html: Path) -> None:
@@ -50,11 +50,10 @@ def _names(icon: re.Match[str]) -> set[str]:
 def sizes(html: Path, start: str, pdf: Path | None) -> dict[str, float]:
     """What the site, its start page with the pictures on it, and the PDF weigh, in MB."""
     page = html / f"{start}.html"
-    pictures = set(re.findall(r'<img [^>]*?src="([^":]+)"', page.read_text(encoding="utf-8")))
-    shown = (page.parent / unquote(picture) for picture in pictures)
-    found = {"site": [path for path in html.rglob("*") if path.is_file()], "start page": [page, *shown]}
-    found |= {"PDF": [pdf]} if pdf else {}
-    return {name: sum(path.stat().st_size for path in paths) / 1e6 for name, paths in found.items()}
+    text = page.read_text(encoding="utf-8") if page.is_file() else ""
+    shown = {page.parent / unquote(picture) for picture in re.findall(r'<img [^>]*?src="([^":]+)"', text)}
+    found = {"site": [*html.rglob("*")], "start page": [page, *shown], **({"PDF": [pdf]} if pdf else {})}
+    return {name: sum(path.stat().st_size for path in paths if path.is_file()) / 1e6 for name, paths in found.items()}
 
 
 def warnings(found: Mapping[str, float]) -> list[str]:
