@@ -35,6 +35,7 @@ from benchbook.pdf import make_pdf
 from benchbook.plan import Plan, Project, Run
 from benchbook.record import claim_sentence
 from benchbook.rendering import sphinx
+from benchbook.size import tidy
 from benchbook.standalone import readable, standalone
 from benchbook.state import State, read_results
 from benchbook.toc import page_of
@@ -212,6 +213,7 @@ def _html(made: Submission, how: Mapping[Path, State]) -> dict[str, bytes]:
     root = f"book/brief_{made.brief.name}"
     forward = f'<!DOCTYPE html><title>…</title><meta http-equiv="Refresh" content="0; url={root}.html">\n'
     (html / "index.html").write_text(forward, encoding="utf-8")
+    tidy(html)
     files = [path for path in sorted(html.rglob("*")) if path.is_file() and path.name != ".buildinfo"]
     return {path.relative_to(html).as_posix(): path.read_bytes() for path in files}
 
