@@ -18,7 +18,7 @@ from benchbook.lines import LINES
 from benchbook.outputs import still, text_of
 
 KINDS = {"image/svg+xml": "svg", "image/png": "png", "image/jpeg": "jpg"}
-LARGE = 80_000  # bytes of a picture that the site keeps once, and a notebook to take away only names
+LARGE = 40_000  # bytes of a picture that the site keeps once, and a notebook to take away only names
 PIXELS = ("png", "jpg")
 ROLE = re.compile(r"\{[\w:-]+\}`([^`]*)`")
 

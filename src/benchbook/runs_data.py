@@ -17,7 +17,7 @@ from benchbook.sheet import Column, columns, short
 from benchbook.state import EXECUTED
 
 PICTURED = 50  # runs of an experiment, from its first row on, whose pictures the page has
-ROOM = 400_000  # bytes of an experiment's pictures beside those that its chapter shows anyway
+ROOM = 200_000  # bytes of an experiment's pictures beside those that its chapter shows anyway
 POINTS = 1000  # of a curve; of a longer one every second, third, … is kept
 
 
@@ -62,7 +62,12 @@ def data(comparison: Comparison, pictures: Pictures) -> dict[str, Any]:
 
 
 def _pictured(comparison: Comparison, pictures: Pictures) -> dict[Path, list[dict[str, Any]]]:
-    """The pictures of each run: all of the one that the book shows, and of others as many as there is room for."""
+    """The pictures of each run: all of the one that the book shows, and of others as many as there is room for.
+
+    None where there is one run, which has nothing to be laid over.
+    """
+    if len(comparison.runs) < 2:
+        return {}
     found: dict[Path, list[dict[str, Any]]] = {}
     files: set[str] = set()
     room = ROOM

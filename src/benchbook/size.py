@@ -48,7 +48,10 @@ def _names(icon: re.Match[str]) -> set[str]:
 
 
 def sizes(html: Path, start: str, pdf: Path | None) -> dict[str, float]:
-    """What the site, its start page with the pictures on it, and the PDF weigh, in MB."""
+    """What the site, its start page with the pictures on it, and the PDF weigh, in MB.
+
+    The copy of the PDF that the site offers counts as the PDF.
+    """
     page = html / f"{start}.html"
     text = page.read_text(encoding="utf-8") if page.is_file() else ""
     shown = {page.parent / unquote(picture) for picture in re.findall(r'<img [^>]*?src="([^":]+)"', text)}
