@@ -41,6 +41,11 @@ def markdown(text: str) -> dict:
     return {"cell_type": "markdown", "source": text, "metadata": {}}
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that fork go first: where Typst has run in a process, its threads are missing in a fork, which waits for them."""
+    items.sort(key=lambda item: "test_writers" not in item.nodeid)
+
+
 def write_notebook(path: Path, *cells: dict) -> None:
     content = {
         "cells": list(cells),

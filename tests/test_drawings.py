@@ -204,7 +204,7 @@ def test_curves_are_read_off_switched_and_enlarged_from_a_file(drawn, page):
     figure = re.search(r'(?s)<figure[^>]*id="fig-losses".*?</figure>', chapter)[0]
     assert 'role="img" aria-label="Two falling losses &lt;/script&gt;"' in figure
     assert figure.count("<path") > 10
-    single = (drawn.root / "_build" / "singlehtml" / "book" / "index.html").read_text()
+    single = (drawn.root / "_build" / "sphinx" / "singlehtml" / "book" / "index.html").read_text()
     assert "benchbook-drawing" not in single
     assert single.count("Two falling losses") == 2
     # Every page offers the PDF, and the site has it.

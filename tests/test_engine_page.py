@@ -23,7 +23,12 @@ ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "book" / "engine.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 # What differs from one machine or run to the next: fingerprints, times, sizes.
-PERSONAL = [(r"\b[0-9a-f]{16}\b|\([0-9a-f]{8}\)", "#"), (r"\d+:\d\d", "0:00"), (r" *\d+\.\d MB", "0.0 MB")]
+PERSONAL = [
+    (r" \(site [^)]*MB\)", ""),
+    (r"\b[0-9a-f]{16}\b|\([0-9a-f]{8}\)", "#"),
+    (r"\d+:\d\d", "0:00"),
+    (r" *\d+\.\d MB", "0.0 MB"),
+]
 
 pytestmark = pytest.mark.slow
 

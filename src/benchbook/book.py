@@ -16,12 +16,11 @@ from benchbook.built import PICTURES, TEXTS, WORK
 from benchbook.compare import compare
 from benchbook.errors import BookError
 from benchbook.folders import fill
-from benchbook.foot import DOWNLOADS
 from benchbook.notebook import merged
 from benchbook.pictures import Compressed, Pictures
 from benchbook.plan import Plan, Project
 from benchbook.reference import FAULTS, FOLDER, faults, read_references
-from benchbook.rendering import STATE_FILE, sphinx
+from benchbook.rendering import DOWNLOADS, STATE_FILE, sphinx
 from benchbook.rows import Comparison
 from benchbook.runs_data import publish
 from benchbook.sheet import RUNS_FILE, plain_sheet

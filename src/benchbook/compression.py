@@ -19,6 +19,7 @@ DRAWN = b"Matplotlib v"  # its unit is the point, so that a hundredth of it cann
 PLACES = re.compile(rb'\sd="[^"]*"|<use [^>]*>|\btranslate\([^)]*\)')
 MOVED = re.compile(rb'<use (xlink:href="#[^"]*" )transform="translate\(([-.\d]+) ([-.\d]+)\)"/>')
 LONG = re.compile(rb"-?\d+\.\d{3,}")
+FINE = re.compile(rb"-?\d+\.\d{2,}")
 
 
 def compressed(kind: str, content: bytes) -> bytes:
@@ -47,6 +48,15 @@ def compressed_svg(content: bytes) -> bytes:
         return found[1] + names.setdefault(found[2] + found[3], found[2] + name)
 
     return NAME.sub(renamed, content)
+
+
+def coarse(svg: bytes) -> bytes:
+    """The drawing with its paths to a tenth of a unit, which is as much as a screen shows."""
+    return re.sub(rb'(?<= d=")[^"]+', lambda path: b" ".join(FINE.sub(_tenth, path[0]).split()), svg)
+
+
+def _tenth(number: re.Match[bytes]) -> bytes:
+    return f"{float(number[0]):.1f}".removesuffix(".0").encode()
 
 
 def _down(places: bytes) -> bytes:

@@ -14,12 +14,12 @@ from pathlib import Path
 from docutils import nodes
 from PIL import Image
 
+from benchbook.compression import coarse
 from benchbook.experiments import code_cells
 from benchbook.pictures import named, shown
 
 WIDTH = 360  # pixels of a card's picture: twice its width on the screen
 PIXELS = re.compile(rb'<image\b[^>]*?"(data:image/png;base64,[^"]+)"[^>]*>')
-LONG = re.compile(rb"-?\d+\.\d{2,}")  # a number with more decimals than are seen
 
 
 def cover(notebook: Path, name: str) -> tuple[str, bytes] | None:
@@ -47,13 +47,8 @@ def lighter(svg: bytes) -> bytes:
     if view is None:
         return svg
     card = WIDTH / float(view[1])
-    svg = re.sub(rb"(?s)<metadata>.*?</metadata>", b"", svg)
-    svg = re.sub(rb'(?<= d=")[^"]+', lambda path: b" ".join(LONG.sub(_tenth, path[0]).split()), svg)
+    svg = coarse(re.sub(rb"(?s)<metadata>.*?</metadata>", b"", svg))
     return PIXELS.sub(lambda found: found[0].replace(found[1], min(found[1], _fewer(found, card), key=len)), svg)
-
-
-def _tenth(number: re.Match[bytes]) -> bytes:
-    return f"{float(number[0]):.1f}".removesuffix(".0").encode()
 
 
 def _fewer(found: re.Match[bytes], card: float) -> bytes:

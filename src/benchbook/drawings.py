@@ -15,6 +15,8 @@ from typing import Any
 from docutils import nodes
 from sphinx.application import Sphinx
 
+from benchbook.compression import coarse
+
 SCRIPT = Path(__file__).parent / "static" / "explore.js"
 LOOKS = "max-width: 100%; height: auto; stroke-linejoin: round; stroke-linecap: butt"  # matplotlib's own for all paths
 
@@ -41,7 +43,7 @@ def visit_drawing(self: Any, node: drawing) -> None:
         self.visit_image(node)
         return
     self.benchbook_drawings = getattr(self, "benchbook_drawings", 0) + 1
-    prefix = f"drawing-{self.benchbook_drawings}-"
+    prefix = f"d{self.benchbook_drawings}-"
     svg = inside(Path(self.builder.srcdir, node["uri"]).read_text(encoding="utf-8"), prefix, node.get("alt", ""))
     data = json.dumps(node["lines"], ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     script = f'<script type="application/json">{data}</script>'
@@ -55,7 +57,9 @@ def depart_drawing(self: Any, node: drawing) -> None:
 
 def inside(svg: str, prefix: str, alt: str) -> str:
     """An SVG file's drawing as it may stand in a page with others: its ids are its own, and it styles nothing else."""
-    svg = re.sub(r"(?s)<metadata>.*?</metadata>|<style.*?</style>", "", svg[svg.index("<svg") :])
+    svg = re.sub(r"(?s)<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg[svg.index("<svg") :])
+    svg = re.sub(r" xlink:href=", " href=", svg)
+    svg = coarse(svg.encode()).decode()
     svg = re.sub(r'(\bid="|"#|url\(#)', rf"\g<1>{prefix}", svg)
     return svg.replace("<svg", f'<svg role="img" aria-label="{html.escape(alt)}" style="{LOOKS}"', 1)
 

@@ -13,8 +13,8 @@ from sphinx.environment import BuildEnvironment
 
 from benchbook.provenance import duration, machine, plain, samples, state_of, table
 from benchbook.record import VERDICTS, show
+from benchbook.rendering import DOWNLOADS
 
-DOWNLOADS = "_static/downloads"
 BOOK = "book.pdf"
 OFFERED = {
     ".ipynb.zip": "the notebook with its outputs (ZIP)",

@@ -18,7 +18,7 @@ from benchbook.lines import LINES
 from benchbook.outputs import still, text_of
 
 KINDS = {"image/svg+xml": "svg", "image/png": "png", "image/jpeg": "jpg"}
-LARGE = 40_000  # bytes of a picture that the site keeps once, and a notebook to take away only names
+LARGE = 15_000  # bytes of a picture that the site keeps once, and a notebook to take away only names
 PIXELS = ("png", "jpg")
 ROLE = re.compile(r"\{[\w:-]+\}`([^`]*)`")
 
@@ -152,7 +152,7 @@ def _written(kind: str, content: bytes) -> str:
 def numbers(cell: Mapping[str, Any], kinds: Mapping[str, str] = KINDS) -> list[dict[str, Any] | None]:
     """For every output that `shown` gives, the numbers behind the lines of a drawing; None where it has none."""
     outputs = [output for output in cell.get("outputs", ()) if any(kind in output.get("data", {}) for kind in kinds)]
-    return [output.get("metadata", {}).get(LINES) for output in outputs]
+    return [o.get("metadata", {}).get(LINES) if "image/svg+xml" in o["data"] else None for o in outputs]
 
 
 def named(cell: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from benchbook.errors import NO_SPACE, BookError
 
 STATE_FILE = "benchbook.json"
+DOWNLOADS = "_static/downloads"  # below the site
 EXTENSION = "benchbook.site"
 SPHINX = {
     "nb_execution_mode": "off",

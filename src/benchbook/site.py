@@ -38,10 +38,11 @@ from benchbook.compression import zipped
 from benchbook.covers import opening
 from benchbook.errors import nearest
 from benchbook.fingerprint import hash_text
-from benchbook.foot import BOOK, DOWNLOADS, OFFERED, chapter_foot, prose_foot
+from benchbook.foot import BOOK, OFFERED, chapter_foot, prose_foot
 from benchbook.pictures import with_links
 from benchbook.provenance import badge, chapter_link, experiment_on, provenance_lines, state_of, table
 from benchbook.record import VERDICTS, claim_sentence, show
+from benchbook.rendering import DOWNLOADS
 
 logger = logging.getLogger(__name__)
 
@@ -288,11 +289,13 @@ def _visit_missing(self: Any, name: str) -> None:
 
 
 def _popover(self: Any, classes: str, text: str, body: str) -> None:
-    """A button that opens a box by the browser's own popover, with no script."""
-    self.benchbook_popovers = getattr(self, "benchbook_popovers", 0) + 1
-    identity = f"benchbook-{self.benchbook_popovers}"
+    """A button that opens a box by the browser's own popover, with no script; a page has every box once."""
+    known = self.__dict__.setdefault("benchbook_popovers", {})
+    identity, is_new = known.get(body, f"benchbook-{len(known) + 1}"), body not in known
     self.body.append(f'<button class="{classes}" popovertarget="{identity}">{text}</button>')
-    self.body.append(f'<span class="benchbook-popover" popover id="{identity}">{body}</span>')
+    if is_new:
+        known[body] = identity
+        self.body.append(f'<span class="benchbook-popover" popover id="{identity}">{body}</span>')
 
 
 def announce(app: Sphinx, config: Any) -> None:
@@ -346,13 +349,13 @@ def add_downloads(app: Sphinx, error: Exception | None) -> None:
         if entry["results"] and entry["page"] in app.env.found_docs and not made:
             notebook = json.loads(Path(app.srcdir, f"{entry['page']}.ipynb").read_text(encoding="utf-8"))
             source, run = without_outputs(notebook), zipped({f"{name}.ipynb": _written(with_links(notebook))})
-            contents = {".ipynb.zip": run, "-source.ipynb": _written(source), ".json": _written(entry["results"])}
+            contents = {".ipynb.zip": run, "-source.ipynb": _written(source), ".json": _written(entry["results"], None)}
             for suffix in OFFERED:
                 (target / f"{name}{suffix}").write_bytes(contents[suffix])
 
 
-def _written(content: dict[str, Any]) -> bytes:
-    return (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode()
+def _written(content: dict[str, Any], indent: int | None = 1) -> bytes:
+    return (json.dumps(content, ensure_ascii=False, indent=indent) + "\n").encode()
 
 
 def without_outputs(notebook: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ LIMITS = {"site": 25, "start page": 1, "PDF": 15}  # MB
 NAMED = re.compile(r"[0-9a-f]{64}\.\w+")  # a picture under the name of its content
 ICON = re.compile(r"\bfa-([a-z0-9-]+)")
 ICONS = re.compile(r'("[\w-]+"|\b\w+):\[\d+,\d+,\[([^\]]*)\],"[0-9a-f]+",(?:"[^"]*"|\["[^\]]*\])\],?')
+OLD_FONT = re.compile(r",\s*url\([^)]*\.ttf\)\s*format\([\"']truetype[\"']\)")
 ASKING = ("*.html", "_static/runs/*.js")  # where the names of pictures stand
 # The theme's own: maps for who mends its scripts, old forms of fonts beside new ones, its words in languages of others.
 UNUSED = ("_static/scripts/*.map", "_static/styles/*.map", "_static/vendor/**/*.ttf", "_static/locales")
@@ -25,6 +26,9 @@ def tidy(html: Path) -> None:
         if NAMED.fullmatch(path.name) and path.name not in wanted:
             path.unlink()
     _leave_out_icons(html)
+    for style in html.glob("_static/**/*.css"):
+        text = style.read_text(encoding="utf-8")
+        style.write_text(OLD_FONT.sub("", text), encoding="utf-8") if OLD_FONT.search(text) else None
     for pattern in UNUSED:
         for path in sorted(html.glob(pattern), reverse=True):
             if path.is_dir():
@@ -55,7 +59,8 @@ def sizes(html: Path, start: str, pdf: Path | None) -> dict[str, float]:
     page = html / f"{start}.html"
     text = page.read_text(encoding="utf-8") if page.is_file() else ""
     shown = {page.parent / unquote(picture) for picture in re.findall(r'<img [^>]*?src="([^":]+)"', text)}
-    found = {"site": [*html.rglob("*")], "start page": [page, *shown], **({"PDF": [pdf]} if pdf else {})}
+    site = [path for path in html.rglob("*") if pdf is None or path.name != pdf.name]
+    found = {"site": site, "start page": [page, *shown], **({"PDF": [pdf]} if pdf else {})}
     return {name: sum(path.stat().st_size for path in paths if path.is_file()) / 1e6 for name, paths in found.items()}
 
 
