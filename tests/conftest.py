@@ -42,7 +42,7 @@ def markdown(text: str) -> dict:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that fork go first: where Typst has run in a process, its threads are missing in a fork, which waits for them."""
+    """Tests that fork go first: once Typst has run in a process, a fork lacks its threads, and waits for them."""
     items.sort(key=lambda item: "test_writers" not in item.nodeid)
 
 
