@@ -13,6 +13,7 @@ from PIL import Image
 
 from benchbook.covers import WIDTH, lighter
 from benchbook.foot import repository
+from benchbook.provenance import every
 
 DRAW = 'from IPython.display import SVG, display\ndisplay(SVG(\'<svg xmlns="{}" viewBox="0 0 9 9"/>\'))'
 
@@ -144,3 +145,9 @@ def test_a_number_answers_by_keyboard(made, page):
     page.wait_for_url("**/double.html#cell-2")
     assert page.locator("#cell-2").is_visible()
     assert page.problems == []
+
+
+def test_of_many_results_a_few_are_listed():
+    """Twelve seeds stand there one by one; of two hundred the first twelve, and that there are two hundred."""
+    assert every({"values": [1, 2, 3]}) == "1, 2, 3"
+    assert every({"values": [*range(200)]}) == ", ".join(map(str, range(12))) + ", … (200 in all)"

@@ -14,6 +14,8 @@ from sphinx.util.nodes import make_refnode
 
 from benchbook.record import CONFIDENCE, VERDICTS, show, show_number
 
+LISTED = 12  # results of seeds
+
 
 def state_of(env: BuildEnvironment) -> dict[str, Any]:
     """The state file that the engine wrote beside the source, read once a build."""
@@ -66,8 +68,10 @@ def machine(results: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def every(record: dict[str, Any]) -> str:
-    """Each seed's result."""
-    return ", ".join(show_number(x) for x in record["values"])
+    """Each seed's result; of more than `LISTED` the first, and how many there are: the JSON file has them all."""
+    values = record["values"]
+    more = f", … ({len(values)} in all)" if len(values) > LISTED else ""
+    return ", ".join(map(show_number, values[:LISTED])) + more
 
 
 def samples(record: dict[str, Any]) -> str:
