@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -20,7 +19,7 @@ from benchbook.notebook import merged
 from benchbook.pictures import Compressed, Pictures
 from benchbook.plan import Plan, Project
 from benchbook.reference import FAULTS, FOLDER, faults, read_references
-from benchbook.rendering import DOWNLOADS, STATE_FILE, sphinx
+from benchbook.rendering import STATE_FILE, sphinx
 from benchbook.rows import Comparison
 from benchbook.runs_data import publish
 from benchbook.sheet import RUNS_FILE, plain_sheet
@@ -157,8 +156,6 @@ def build(project: Project, book: Plan, how: Mapping[Path, State], *, pdf: bool 
     files = [html / "index.html"]
     if pdf and _make_pdf(project, book, source, whole):
         files.append(document)
-        if offered:
-            shutil.copy(document, made / DOWNLOADS)
     atomic.publish(made, html)
     weights = sizes(html, toc.pages(project.root)[0], document if document in files else None)
     for line in warnings(weights):

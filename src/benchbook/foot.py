@@ -15,7 +15,7 @@ from benchbook.provenance import duration, machine, plain, samples, state_of, ta
 from benchbook.record import VERDICTS, show
 from benchbook.rendering import DOWNLOADS
 
-BOOK = "book.pdf"
+BOOK = "book.pdf"  # beside the folder of the site
 OFFERED = {
     ".ipynb.zip": "the notebook with its outputs (ZIP)",
     "-source.ipynb": "the notebook alone",
@@ -107,9 +107,10 @@ def _box(command: str) -> nodes.container:
 
 def _links(env: BuildEnvironment, page: str, offered: dict[str, str]) -> nodes.Node:
     """Links for the screen: files of the site, the book as a PDF where one is made, the source in its repository."""
-    offered = offered | ({BOOK: "the book as a PDF"} if env.config.benchbook_pdf else {})
-    folder = "../" * page.count("/") + DOWNLOADS
-    links = [nodes.reference("", text, refuri=f"{folder}/{quote(file)}") for file, text in offered.items()]
+    up = "../" * page.count("/")
+    links = [nodes.reference("", text, refuri=f"{up}{DOWNLOADS}/{quote(file)}") for file, text in offered.items()]
+    if env.config.benchbook_pdf:
+        links.append(nodes.reference("", "the book as a PDF", refuri=f"{up}../{BOOK}"))
     links += [nodes.reference("", text, refuri=address) for text, address in repository(env, page).items()]
     words = [node for link in links for node in (nodes.Text(", "), link)][1:]
     words = [nodes.Text("To take away: "), *words, nodes.Text(".")] if words else []

@@ -38,7 +38,7 @@ from benchbook.compression import zipped
 from benchbook.covers import opening
 from benchbook.errors import nearest
 from benchbook.fingerprint import hash_text
-from benchbook.foot import BOOK, OFFERED, chapter_foot, prose_foot
+from benchbook.foot import OFFERED, chapter_foot, prose_foot
 from benchbook.pictures import with_links
 from benchbook.provenance import badge, chapter_link, experiment_on, provenance_lines, state_of, table
 from benchbook.record import VERDICTS, claim_sentence, show
@@ -336,9 +336,7 @@ def add_downloads(app: Sphinx, error: Exception | None) -> None:
     target = Path(app.outdir, DOWNLOADS)
     target.mkdir(parents=True, exist_ok=True)
     known = state_of(app.env)["experiments"]
-    wanted = {f"{name}{suffix}" for name in known for suffix in OFFERED} | (
-        {BOOK} if app.config.benchbook_pdf else set()
-    )
+    wanted = {f"{name}{suffix}" for name in known for suffix in OFFERED}
     for path in target.iterdir():
         if path.name not in wanted:
             path.unlink()
