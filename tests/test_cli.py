@@ -56,6 +56,7 @@ def test_outside_a_book_it_says_so(tmp_path):
 def test_serve_shows_the_built_book_on_a_free_port(book):
     """The address is printed, only this machine is answered, and pages arrive."""
     book.write("_build/html/index.html", "<p>here</p>")
+    book.write("_build/book.pdf", "%PDF")
     command = [sys.executable, "-m", "benchbook.cli", "serve"]
     server = subprocess.Popen(command, cwd=book.root, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
@@ -63,6 +64,7 @@ def test_serve_shows_the_built_book_on_a_free_port(book):
         address = server.stdout.readline().split()[0]
         assert address.startswith("http://127.0.0.1:")
         assert urllib.request.urlopen(address, timeout=10).read() == b"<p>here</p>"
+        assert urllib.request.urlopen(f"{address}book.pdf", timeout=10).read() == b"%PDF"  # beside the site
     finally:
         server.terminate()
         assert server.wait(10) == 130

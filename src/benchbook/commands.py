@@ -288,7 +288,13 @@ def serve_book(project: Project, options: argparse.Namespace) -> int:
     html = project.build / "html"
     if not (html / "index.html").is_file():
         raise BookError(f"there is no book in {html} yet: run `make book` first")
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=html)
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def translate_path(self, path: str) -> str:
+            """The file for an address: the site's, or the PDF beside it."""
+            return str(project.build / "book.pdf") if path == "/book.pdf" else super().translate_path(path)
+
+    handler = functools.partial(Handler, directory=html)
     with http.server.ThreadingHTTPServer(("127.0.0.1", options.port), handler) as server:
         print(f"http://127.0.0.1:{server.server_port}/  (Ctrl-C ends)", flush=True)
         server.serve_forever()

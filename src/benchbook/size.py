@@ -58,15 +58,11 @@ def _names(icon: re.Match[str]) -> set[str]:
 
 
 def sizes(html: Path, start: str, pdf: Path | None) -> dict[str, float]:
-    """What the site, its start page with the pictures on it, and the PDF weigh, in MB.
-
-    The copy of the PDF that the site offers counts as the PDF.
-    """
+    """What the site, its start page with the pictures on it, and the PDF weigh, in MB."""
     page = html / f"{start}.html"
     text = page.read_text(encoding="utf-8") if page.is_file() else ""
     shown = {page.parent / unquote(picture) for picture in re.findall(r'<img [^>]*?src="([^":]+)"', text)}
-    site = [path for path in html.rglob("*") if pdf is None or path.name != pdf.name]
-    found = {"site": site, "start page": [page, *shown], **({"PDF": [pdf]} if pdf else {})}
+    found = {"site": [*html.rglob("*")], "start page": [page, *shown], **({"PDF": [pdf]} if pdf else {})}
     return {name: sum(path.stat().st_size for path in paths if path.is_file()) / 1e6 for name, paths in found.items()}
 
 
