@@ -108,7 +108,8 @@ def test_every_page_says_how_it_was_made(made):
     assert "Nine by nine, say (v. 2). To the figure" in text_of(cover)
     folded = re.search(r"(?s)<details class=\"benchbook-records.*?</details>", alone)[0]
     assert text_of(folded) == "Recorded here: 1 value x = 1.50 ± 0.50"
-    assert re.search(r"Stand alone x: 1\.50 ± 0\.50 .*seeds 1\.50 ± 0\.50 over 3; 95 % interval", text_of(index))
+    assert "Stand alone x: 1.50 ± 0.50" in text_of(index)
+    assert text_of(index).count("seeds 1.50 ± 0.50 over 3; 95 % interval") == 1  # one box for all places
     path = made.root / "experiments" / "alone.ipynb"
     path.write_text(path.read_text().replace("x = ", "y = "))
     made.run("build", "--no-pdf", "--no-run")
