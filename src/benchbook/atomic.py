@@ -7,6 +7,7 @@ import filecmp
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 # The system call that lets two folders change places, and what it calls the working folder.
@@ -14,12 +15,23 @@ EXCHANGE = {"linux": ("renameat2", -100), "darwin": ("renameatx_np", -2)}
 SWAP = 2  # RENAME_EXCHANGE there, RENAME_SWAP here
 
 
+@contextlib.contextmanager
+def naming(folder: Path) -> Iterator[None]:
+    """Names the folder in an error of writing that names no file, as that of a full disk may."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(folder)
+        raise
+
+
 def write(path: Path, content: bytes) -> None:
     """Puts a file in the place of an older one; where that cannot be, raises OSError and leaves nothing behind."""
     part = path.with_name(f".{path.name}.part")  # one name, so that what a killed writer left is written over
     try:
-        part.write_bytes(content)
-        part.replace(path)
+        with naming(path):
+            part.write_bytes(content)
+            part.replace(path)
     finally:
         part.unlink(missing_ok=True)
 

@@ -148,11 +148,8 @@ def build(project: Project, book: Plan, how: Mapping[Path, State], *, pdf: bool 
     made = project.build / WORK / "html"  # here Sphinx keeps at hand what it need not write again
     offered = pdf and book.strict  # a book that is not strict may turn out to have no PDF
     _stop_at(sphinx(source, made, "html", book.strict, offered), whole, book.strict)
-    _add_start_page(project, made)
-    if (made / "_static" / "runs").is_dir():  # the extension makes it where a page compares runs
-        publish(compared, made / "_static" / "runs", Pictures(made / "_images", pictures))
-    pictures.close()
-    tidy(made)
+    with atomic.naming(made):
+        _finish(project, made, compared, pictures)
     files = [html / "index.html"]
     if pdf and _make_pdf(project, book, source, whole):
         files.append(document)
@@ -163,6 +160,15 @@ def build(project: Project, book: Plan, how: Mapping[Path, State], *, pdf: bool 
     built.write(project, digest, ["html", *(path.name for path in files[1:])], pdf, time.monotonic() - began)
     told = ", ".join(f"{name} {size:.1f} MB" for name, size in weights.items())
     return f"{' and '.join(map(str, files))} ({told})"
+
+
+def _finish(project: Project, made: Path, compared: Iterable[Comparison], pictures: Compressed) -> None:
+    """What Sphinx does not do for a site: where it begins, the runs side by side, and nothing that nobody asks for."""
+    _add_start_page(project, made)
+    if (made / "_static" / "runs").is_dir():  # the extension makes it where a page compares runs
+        publish(compared, made / "_static" / "runs", Pictures(made / "_images", pictures))
+    pictures.close()
+    tidy(made)
 
 
 def expected_seconds(project: Project, book: Plan, how: Mapping[Path, State], *, pdf: bool = True) -> float | None:
