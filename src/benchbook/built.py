@@ -15,7 +15,7 @@ from benchbook.state import State
 
 PACKAGE = Path(__file__).parent
 MARKER = "site.json"
-KEYS = {"digest", "pdf", "files", "kept", "seconds"}
+KEYS = {"digest", "engine", "pdf", "files", "kept", "seconds"}
 WORK = "sphinx"  # what Sphinx writes, and keeps for the next build
 PICTURES = "pictures"  # compressed ones
 KEPT = (WORK, PICTURES)
@@ -42,9 +42,12 @@ def is_current(project: Project, made: Mapping[str, Any], digest: str, pdf: bool
 
 
 def forget(project: Project) -> None:
-    """Begins a build: the last one's word goes, and with it all that it has kept if anything of that is damaged."""
+    """Begins a build: the last one's word goes.
+
+    With it goes all that it has kept, if anything of that is damaged, or has been made by another engine.
+    """
     made, marker = read(project), project.build / MARKER
-    if marker.is_file() and (not made or seals.damaged(project.build, made["kept"])):
+    if marker.is_file() and (not made or made["engine"] != engine() or seals.damaged(project.build, made["kept"])):
         for name in KEPT:
             shutil.rmtree(project.build / name, ignore_errors=True)
     marker.unlink(missing_ok=True)
@@ -53,7 +56,14 @@ def forget(project: Project) -> None:
 def write(project: Project, digest: str, shown: Iterable[str], pdf: bool, seconds: float) -> None:
     """Ends a build that has made these files and folders."""
     files, kept = (seals.seal(project.build, names) for names in (shown, KEPT))
-    made = {"digest": digest, "pdf": pdf, "files": files, "kept": kept, "seconds": round(seconds, 1)}
+    made = {
+        "digest": digest,
+        "engine": engine(),
+        "pdf": pdf,
+        "files": files,
+        "kept": kept,
+        "seconds": round(seconds, 1),
+    }
     atomic.write(project.build / MARKER, json.dumps(made).encode())
 
 
@@ -64,17 +74,24 @@ def digest(project: Project, book: Plan, how: Mapping[Path, State], sources: Ite
     """
     prose = (f"{path} {_content(path)}" for path in sources)
     files = [*sorted(project.runs.glob("*/*/status.json")), *sorted((project.root / "reference").rglob("*.json"))]
-    engine = [*sorted(PACKAGE.glob("*.py")), *sorted((PACKAGE / "static").iterdir())]
-    versions = [fingerprint.version(name) for name in ("sphinx", "jupyter-book", "myst-nb", "sphinx-book-theme")]
     parts = [
         *prose,
-        *(f"{path} {fingerprint.hash_file(path)}" for path in [*files, *engine] if path.is_file()),
+        *(f"{path} {fingerprint.hash_file(path)}" for path in files if path.is_file()),
         *(f"{run.folder} {run.shown} {how[run.folder]}" for run in book.runs),
-        *versions,
+        engine(),
         f"{book.name} {book.title} {book.note} {book.reduced} {book.strict} {book.trusted}",
         shown,
     ]
     return fingerprint.hash_text("\n".join(parts))
+
+
+def engine() -> str:
+    """The digest of what renders: this package, and the versions of what it renders with."""
+    files = [*sorted(PACKAGE.glob("*.py")), *sorted((PACKAGE / "static").iterdir())]
+    versions = [fingerprint.version(name) for name in ("sphinx", "jupyter-book", "myst-nb", "sphinx-book-theme")]
+    return fingerprint.hash_text(
+        "\n".join([*(f"{path.name} {fingerprint.hash_file(path)}" for path in files), *versions])
+    )
 
 
 def _content(path: Path) -> str:
