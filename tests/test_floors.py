@@ -40,10 +40,10 @@ FLOORS = {
             "rows",
         },
         3: {"plan", "mend", "pictures", "provenance", "scaffold", "seals"},
-        4: {"covers", "foot", "state", "sheet", "typeset"},
+        4: {"covers", "foot", "state", "sheet", "theme", "typeset"},
         5: {
             *("built", "run", "changes", "compare", "display", "drawings", "notebook", "runs_data", "site", "pdf"),
-            *("appendix", "reference"),
+            *("appendix", "downloads", "reference"),
         },
         6: {
             *("schedule", "reports", "book", "estimate", "answers_page", "bench_page", "cells", "chapters_page"),

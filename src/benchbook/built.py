@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import stat
@@ -85,6 +86,7 @@ def digest(project: Project, book: Plan, how: Mapping[Path, State], sources: Ite
     return fingerprint.hash_text("\n".join(parts))
 
 
+@functools.cache  # the code that runs stays what it is
 def engine() -> str:
     """The digest of what renders: this package, and the versions of what it renders with."""
     files = [*sorted(PACKAGE.glob("*.py")), *sorted((PACKAGE / "static").iterdir())]

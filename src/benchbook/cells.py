@@ -29,6 +29,8 @@ def mend_cells(app: Sphinx, doctree: nodes.document) -> None:
         return
     cells = code_cells(json.loads(Path(app.srcdir, f"{page}.ipynb").read_text(encoding="utf-8")))
     places = [node for node in doctree.findall(nodes.container) if node.get("nb_element") == "cell_code"]
+    for number, place in enumerate(places, start=1):
+        place["ids"].append(f"cell-{number}")  # where what tells its cell leads
     for cell, place in zip(cells, places, strict=False):
         add_numbers(cell, place)
         fold_records(cell["metadata"].get(RECORDS, {}), place)

@@ -12,7 +12,9 @@ LIMITS = {"site": 25, "start page": 1, "PDF": 15}  # MB
 NAMED = re.compile(r"[0-9a-f]{64}\.\w+")  # a picture under the name of its content
 ICON = re.compile(r"\bfa-([a-z0-9-]+)")
 ICONS = re.compile(r'("[\w-]+"|\b\w+):\[\d+,\d+,\[([^\]]*)\],"[0-9a-f]+",(?:"[^"]*"|\["[^\]]*\])\],?')
-VERSION = re.compile(r'\?v=[0-9a-f]{8}"')  # of a style or a script, in its address
+VERSION = re.compile(
+    r'\?v=[0-9a-f]{8}"'
+)  # in the address of a style or script, which Sphinx adds where an earlier build has left the file
 OLD_FONT = re.compile(r",\s*url\([^)]*\.ttf\)\s*format\([\"']truetype[\"']\)")
 ASKING = ("*.html", "_static/runs/*.js")  # where the names of pictures stand
 # The theme's own: maps for who mends its scripts, old forms of fonts beside new ones, its words in languages of others.
@@ -22,9 +24,7 @@ UNUSED = ("_static/scripts/*.map", "_static/styles/*.map", "_static/vendor/**/*.
 def tidy(html: Path) -> None:
     """Removes pictures of earlier builds, and what the theme brings for nobody who reads."""
     for page in html.rglob("*.html"):
-        text = page.read_text(encoding="utf-8")
-        if VERSION.search(text):  # Sphinx knows it only of files that an earlier build has left
-            page.write_text(VERSION.sub('"', text), encoding="utf-8")
+        _replace(VERSION, '"', page)
     texts = (path.read_text(encoding="utf-8") for pattern in ASKING for path in html.rglob(pattern))
     wanted = {name for text in texts for name in NAMED.findall(text)}
     for path in (html / "_images").glob("*"):
@@ -32,15 +32,19 @@ def tidy(html: Path) -> None:
             path.unlink()
     _leave_out_icons(html)
     for style in html.glob("_static/**/*.css"):
-        text = style.read_text(encoding="utf-8")
-        if OLD_FONT.search(text):
-            style.write_text(OLD_FONT.sub("", text), encoding="utf-8")
+        _replace(OLD_FONT, "", style)
     for pattern in UNUSED:
         for path in sorted(html.glob(pattern), reverse=True):
             if path.is_dir():
                 shutil.rmtree(path)
             else:
                 path.unlink()
+
+
+def _replace(pattern: re.Pattern[str], word: str, path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    if pattern.search(text):  # else the file stays as old as it is
+        path.write_text(pattern.sub(word, text), encoding="utf-8")
 
 
 def _leave_out_icons(html: Path) -> None:

@@ -38,7 +38,7 @@ from benchbook.rendering import sphinx
 from benchbook.size import tidy
 from benchbook.standalone import readable, standalone
 from benchbook.state import State, read_results
-from benchbook.toc import page_of
+from benchbook.toc import page_of, read_yaml
 
 ROLE = re.compile(r"\{(value|claim)\}`([\w-]+):(\w+)`")
 IDENTITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -230,7 +230,7 @@ def _staged(made: Submission, how: Mapping[Path, State], chapters: list[str]) ->
     )
     if chapters or references:
         toc["chapters"] = [{"file": page} for page in [*chapters, *references]]
-    config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8")) or {}
+    config = read_yaml(root / "_config.yml") or {}
     config |= {"title": made.brief.title, "author": made.author, "only_build_toc_files": True}
     opening = "Each question with its short answer; the chapters beside it have the rest.\n\n" if chapters else ""
     answers = f"# {made.brief.title}\n\n{opening}```{{brief}} {made.brief.name}\n:handin:\n```\n"
