@@ -3,9 +3,12 @@
 PROFILE ?= quick
 DATA_ROOT ?= data
 PYTHON ?= python3
+ifeq ($(origin TRAININGS),undefined)
+TRAININGS := $(CURDIR)/runs/.trainings
+endif
 
 # What is given is text: make shall not expand it, nor the shell, which gets it in its environment.
-GIVEN := PROFILE DATA_ROOT EXP PARAMS BRIEF AUTHOR ID QUICK NAME KEEP
+GIVEN := PROFILE DATA_ROOT TRAININGS EXP PARAMS BRIEF AUTHOR ID QUICK NAME KEEP
 $(foreach name,$(GIVEN),$(eval override $(name) := $$(value $(name))))
 export $(GIVEN)
 
@@ -45,7 +48,7 @@ audit: $(READY)  ## known vulnerabilities in requirements.lock, licences of all 
 	$(BIN)/python -m tests.audit
 
 bench: $(READY)  ## measure what is promised, against its peers, into _build/bench.json  [QUICK=1 KEEP=1 NAME=engine]
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m tests.bench $(if $(QUICK),--quick) $(if $(KEEP),--keep) $(if $(NAME),$$NAME)
+	TRAININGS= OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m tests.bench $(if $(QUICK),--quick) $(if $(KEEP),--keep) $(if $(NAME),$$NAME)
 
 run: $(READY)  ## one experiment with parameters of your own: EXP=colourisation_regression PARAMS="epochs=50 num_filters=64"
 	@test -n "$$EXP" || { echo 'make run: which experiment? Give EXP=NAME; `make list` shows the names' >&2; exit 2; }

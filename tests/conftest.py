@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 # What started the tests must not reach the commands under test: a shell lets processes in its background ignore Ctrl-C,
 # and make hands its own options to every make below it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
+for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "TRAININGS"):
     os.environ.pop(name, None)
 
 

@@ -27,7 +27,8 @@ FLOORS = {
             *("table_net", "widgets"),
         },
         3: {"flowers", "preferences", "training"},
-        4: {"parallel", "segmentation"},
+        4: {"kept", "segmentation"},
+        5: {"parallel"},
     },
     "benchbook": {
         0: {"errors"},

@@ -65,7 +65,7 @@ def stage(
     for name, path in project.notebooks.items():
         if name in shown or book.strict:
             published = shown.get(name) if name in states and states[name].name in ("ok", "failed") else None
-            notebook = pictures.in_notebook(merged(path, published, trusted=book.trusted))
+            notebook = pictures.in_notebook(merged(path, published, book.title, trusted=book.trusted))
             files[path.relative_to(project.root)] = json.dumps(notebook, ensure_ascii=False).encode()
     compared = list(compared)
     files[Path(STATE_FILE)] = json.dumps(describe(project, book, states, compared), ensure_ascii=False).encode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ from benchbook.state import EXECUTED
 
 KINDS = {VALUE: "value", CLAIM: "claim", CURVE: "curve"}
 RECORDS = "benchbook-records"  # in a cell's metadata: the texts of its records, with what they are
+CAPTIONED = {"dataset": "data set {}", "num_seeds": "{} seeds", "seed": "seed {}"}  # parameters that captions name
 
 
-def merged(path: Path, run: Run | None, *, trusted: bool = False) -> dict[str, Any]:
+def merged(path: Path, run: Run | None, profile: str = "", *, trusted: bool = False) -> dict[str, Any]:
     """The notebook as it stands, its code cells with the outputs of the run, inert where they are not trusted.
 
     Prose may have changed since the run: its fingerprint holds the code only, and so the cells still match.
+    With the title of its `profile`, a figure's caption ends with where the figure is from.
     """
     notebook: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if not trusted:
@@ -34,7 +37,17 @@ def merged(path: Path, run: Run | None, *, trusted: bool = False) -> dict[str, A
         cell["execution_count"] = made.get("execution_count")
         if records:
             cell["metadata"] = {**cell["metadata"], RECORDS: records}
+        figure = cell["metadata"].get("mystnb", {}).get("figure", {})
+        if run is not None and profile and "caption" in figure:
+            figure["caption"] = f"{figure['caption']} {_origin(run, profile)}"
     return notebook
+
+
+def _origin(run: Run, profile: str) -> str:
+    """Profile, data set and seeds, in small words: 'Quick profile, data set scenes, 3 seeds.'."""
+    facts = [text.format(run.parameters[name]) for name, text in CAPTIONED.items() if name in run.parameters]
+    plain = re.sub(r"[^\w .,+-]+", " ", ", ".join([f"{profile} profile", *facts]))  # a value may hold anything
+    return f"*{plain}.*"
 
 
 def _readable(outputs: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, str]]:

@@ -13,10 +13,10 @@ import torch
 import torch.multiprocessing
 from torch import Tensor, nn
 
+from convnets import kept
 from convnets.training import History, Loss, choose_device, fit, seed_everything
 
 Progress = Callable[..., None]
-STATES = ("best_state", "last_state")
 POLL = 0.2  # seconds between looks at what the processes say
 _data: dict[str, Any] = {}  # a worker process's share: the tensors, the loss, the queue
 
@@ -28,6 +28,9 @@ class Task:
     build: Callable[[], nn.Module]
     seed: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+Keyed = tuple[Task, str | None]  # a training, and the name under which it is kept
 
 
 def fit_all(
@@ -46,10 +49,11 @@ def fit_all(
     `shared` and a task's own settings go to `fit`. On a CPU each training has one thread, so that its result does not
     depend on how many run at once, and `workers` of them run side by side (default: PyTorch's number of threads).
     `on_epoch(done, all, training_loss=..., validation_loss=...)` counts the epochs of all tasks. Raises ValueError
-    where a task cannot be sent to another process, and what `fit` raises.
+    where a task cannot be sent to another process, and what `fit` raises. Where TRAININGS is set (see `kept`), what is
+    kept is not trained, and what is trained is kept.
     """
     device = shared.get("device") or choose_device()
-    workers = 1 if device.type != "cpu" else min(workers or torch.get_num_threads(), len(tasks))
+    workers = 1 if device.type != "cpu" else workers or torch.get_num_threads()
     total = sum({**shared, **task.settings}.get("epochs", 25) for task in tasks)
     done = 0
 
@@ -60,7 +64,15 @@ def fit_all(
             on_epoch(done, total, **losses)
 
     data = {"inputs": inputs, "targets": targets, "loss": loss, "validation": validation, **shared}
-    histories = _together(tasks, data, workers, count) if workers > 1 else _in_turn(tasks, data, count)
+    keys = kept.keys([(task, data) for task in tasks], device)
+    found = [kept.find(key) for key in keys]
+    for history in filter(None, found):
+        for losses in zip(history.training_loss, history.validation_loss, strict=True):
+            count(**dict(zip(("training_loss", "validation_loss"), losses, strict=True)))
+    left = [(task, key) for task, key, history in zip(tasks, keys, found, strict=True) if history is None]
+    workers = min(workers, len(left))
+    trained = iter(_together(left, data, workers, count) if workers > 1 else _in_turn(left, data, count))
+    histories = [history or next(trained) for history in found]
     models = [task.build() for task in tasks]
     for model, history in zip(models, histories, strict=True):
         model.load_state_dict(history.last_state)
@@ -68,14 +80,14 @@ def fit_all(
     return list(zip(models, histories, strict=True))
 
 
-def _in_turn(tasks: Sequence[Task], data: dict[str, Any], count: Progress) -> list[History]:
+def _in_turn(tasks: Sequence[Keyed], data: dict[str, Any], count: Progress) -> list[History]:
     with _one_thread():
-        return [_train(task, data, count) for task in tasks]
+        return [_train(task, key, data, count) for task, key in tasks]
 
 
-def _together(tasks: Sequence[Task], data: dict[str, Any], workers: int, count: Progress) -> list[History]:
+def _together(tasks: Sequence[Keyed], data: dict[str, Any], workers: int, count: Progress) -> list[History]:
     try:
-        pickle.dumps([*tasks, data["loss"]])
+        pickle.dumps([tasks, data["loss"]])
     except (AttributeError, TypeError, pickle.PicklingError) as error:
         raise ValueError(
             f"a task cannot go to another process ({error}): use functions of modules, or partial"
@@ -89,7 +101,7 @@ def _together(tasks: Sequence[Task], data: dict[str, Any], workers: int, count: 
             count(**queue.get())
 
     with ProcessPoolExecutor(workers, context, _start_worker, (data, queue)) as pool:
-        futures = [pool.submit(_work, task) for task in tasks]
+        futures = [pool.submit(_work, *task) for task in tasks]
         try:
             waiting: set[Future[History]] = set(futures)
             while waiting:
@@ -109,25 +121,25 @@ def _start_worker(data: dict[str, Any], queue: Any) -> None:
     _data.update(data, queue=queue)
 
 
-def _work(task: Task) -> History:
+def _work(task: Task, key: str | None) -> History:
     data = dict(_data)
     queue = data.pop("queue")
-    history = _train(task, data, lambda **losses: queue.put(losses))
+    history = _train(task, key, data, lambda **losses: queue.put(losses))
     # As arrays, because tensors would travel by file descriptors, of which there are few.
     states: dict[str, Any] = {
-        name: {key: tensor.numpy() for key, tensor in getattr(history, name).items()} for name in STATES
+        name: {key: tensor.numpy() for key, tensor in getattr(history, name).items()} for name in kept.STATES
     }
     return replace(history, **states)
 
 
 def _with_tensors(history: History) -> History:
     states: dict[str, Any] = {
-        name: {key: torch.from_numpy(x) for key, x in getattr(history, name).items()} for name in STATES
+        name: {key: torch.from_numpy(x) for key, x in getattr(history, name).items()} for name in kept.STATES
     }
     return replace(history, **states)
 
 
-def _train(task: Task, data: dict[str, Any], count: Progress) -> History:
+def _train(task: Task, key: str | None, data: dict[str, Any], count: Progress) -> History:
     seed_everything(task.seed)
     settings = {**data, **task.settings}
     inputs, targets, loss = (settings.pop(name) for name in ("inputs", "targets", "loss"))
@@ -135,7 +147,9 @@ def _train(task: Task, data: dict[str, Any], count: Progress) -> History:
     def report(epoch: int, epochs: int, **losses: float) -> None:
         count(**losses)
 
-    return fit(task.build(), inputs, targets, loss, seed=task.seed, on_epoch=report, **settings)
+    history = fit(task.build(), inputs, targets, loss, seed=task.seed, on_epoch=report, **settings)
+    kept.keep(key, history)
+    return history
 
 
 @contextmanager

@@ -1,0 +1,200 @@
+"""A training that is kept is the one that would be made, and anything that decides it makes it anew."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from convnets import augmentations, kept, parallel
+from convnets.classifiers import smoothed_cross_entropy
+from convnets.models import UNet
+from convnets.parallel import Task, fit_all
+
+BUILD = partial(UNet, num_filters=4, num_colours=5)
+LOADED = "import sys, convnets.parallel, convnets.models; print(*(n for n in sys.modules if n.startswith('convnets.')))"
+
+
+def pictures(number: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(number)
+    return torch.rand(number, 1, 8, 8, generator=generator), torch.randint(5, (number, 8, 8), generator=generator)
+
+
+def train(*tasks: Task, inputs: torch.Tensor | None = None, loss=F.cross_entropy, **settings):
+    images, labels = pictures(12)
+    settings = {"validation": pictures(6), "epochs": 2, "batch_size": 5, "workers": 1} | settings
+    return fit_all(tasks, images if inputs is None else inputs, labels, loss, **settings)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv(kept.FOLDER, str(tmp_path / "kept"))
+    return tmp_path / "kept"
+
+
+@pytest.fixture
+def trained(monkeypatch) -> list[int]:
+    """The seeds of the trainings that are really made, in this process."""
+    seeds: list[int] = []
+
+    def fit(*arguments, seed, **settings):
+        seeds.append(seed)
+        return original(*arguments, seed=seed, **settings)
+
+    original = parallel.fit
+    monkeypatch.setattr(parallel, "fit", fit)
+    return seeds
+
+
+def test_a_kept_training_is_the_same_bit_for_bit(folder, trained):
+    """Only what is new is trained; networks, histories and the count of epochs are as if all were."""
+    train(Task(BUILD, 1))
+    counted: list[tuple[int, int]] = []
+    tasks = [Task(BUILD, 0), Task(BUILD, 1), Task(BUILD, 2, {"epochs": 3})]
+    found = train(*tasks, on_epoch=lambda done, total, **losses: counted.append((done, total)))
+    again = train(*tasks)
+    assert trained == [1, 0, 2]
+    assert counted == [(done, 7) for done in range(1, 8)]
+    for (model, history), (other, expected) in zip(again, found, strict=True):
+        assert repr(history) == repr(expected)
+        for name in kept.STATES:
+            state, truth = getattr(history, name), getattr(expected, name)
+            assert state.keys() == truth.keys()
+            assert all(torch.equal(state[key], truth[key]) for key in truth)
+        assert all(torch.equal(tensor, other.state_dict()[key]) for key, tensor in model.state_dict().items())
+
+
+def test_what_worker_processes_train_is_kept(folder, trained):
+    train(Task(BUILD, 0), Task(BUILD, 1), workers=2)
+    train(Task(BUILD, 1), Task(BUILD, 0))
+    assert not trained
+
+
+def one_pixel_more() -> torch.Tensor:
+    images, _ = pictures(12)
+    images[3, 0, 5, 5] = images[3, 0, 5, 5].nextafter(torch.tensor(1.0))
+    return images
+
+
+@pytest.mark.parametrize(
+    ("task", "settings"),
+    [
+        (Task(BUILD, 1), {}),
+        (Task(partial(UNet, num_filters=4, num_colours=5, kernel_size=5)), {}),
+        (Task(BUILD, 0, {"learning_rate": 0.002}), {}),
+        (Task(BUILD, 0, {"inputs": one_pixel_more()}), {}),
+        (Task(BUILD), {"inputs": one_pixel_more()}),
+        (Task(BUILD), {"validation": pictures(7)}),
+        (Task(BUILD), {"loss": smoothed_cross_entropy}),
+        (Task(BUILD), {"augment": augmentations.mirror}),
+        (Task(BUILD), {"precision": torch.float64}),
+    ],
+    ids=["seed", "network", "setting", "pixel of its own", "pixel", "validation", "loss", "augmentation", "precision"],
+)
+def test_whatever_decides_a_training_makes_it_anew(folder, trained, task, settings):
+    train(Task(BUILD))
+    before = len(trained)
+    if "precision" in settings:  # autocast knows no float64
+        settings["precision"] = next(p for p in (torch.bfloat16, torch.float16) if p != default_precision())
+    train(task, **settings)
+    assert len(trained) == before + 1
+
+
+def default_precision() -> torch.dtype:
+    return parallel.choose_device() and kept.choose_precision(parallel.choose_device())
+
+
+def test_exactly_the_modules_that_are_imported_decide(folder, monkeypatch):
+    """Held against what a fresh interpreter has loaded once the network's module and `parallel` are imported."""
+    process = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True)
+    loaded = set(process.stdout.split())
+    true = dict(kept._sources())
+    device = torch.device("cpu")
+
+    def key() -> str | None:
+        kept._imports.cache_clear()
+        return kept.keys([Task(BUILD)], device)[0]
+
+    before = key()
+    assert before
+    for name, (path, source) in true.items():
+        edited = {**true, name: (path, source + b"\n# edited\n")}
+        monkeypatch.setattr(kept, "_sources", lambda edited=edited: edited)
+        assert (key() != before) == (name in loaded), name
+    kept._imports.cache_clear()
+
+
+def test_a_training_during_which_the_source_changed_is_not_kept(folder, trained, monkeypatch, tmp_path):
+    """What ran may be neither the old source nor the new one."""
+    sources = {**kept._sources(), "convnets.edited": (tmp_path / "edited.py", b"as it was at the start")}
+    (tmp_path / "edited.py").write_text("as it is at the end")
+    monkeypatch.setattr(kept, "_sources", lambda: sources)
+    train(Task(BUILD))
+    train(Task(BUILD))
+    assert trained == [0, 0]
+
+
+def flipped(content: bytes) -> bytes:
+    return content[:1000] + bytes([content[1000] ^ 1]) + content[1001:]
+
+
+@pytest.mark.parametrize("damage", [flipped, lambda content: content[:-1], lambda content: b""])
+def test_a_damaged_file_is_not_used(folder, trained, damage):
+    ((_, truth),) = train(Task(BUILD))
+    (file,) = folder.iterdir()
+    file.write_bytes(damage(file.read_bytes()))
+    ((_, history),) = train(Task(BUILD))
+    assert trained == [0, 0]
+    assert history.training_loss == truth.training_loss
+    train(Task(BUILD))
+    assert trained == [0, 0]  # and what was damaged is whole again
+
+
+def test_code_from_elsewhere_is_not_kept(folder, trained):
+    """Its source could change without being seen; nor is anything that cannot be named."""
+
+    def loss(outputs, targets):
+        return F.cross_entropy(outputs, targets)
+
+    train(Task(elsewhere))
+    train(Task(BUILD), loss=loss)
+    assert len(trained) == 2
+    assert not folder.exists()
+
+
+def elsewhere() -> UNet:
+    return UNet(num_filters=4, num_colours=5)
+
+
+def test_nothing_is_kept_unless_a_folder_is_named(monkeypatch, tmp_path, trained):
+    monkeypatch.delenv(kept.FOLDER, raising=False)
+    monkeypatch.chdir(tmp_path)
+    train(Task(BUILD))
+    train(Task(BUILD))
+    assert trained == [0, 0]
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_was_not_asked_for_longest_makes_room(folder, trained, monkeypatch):
+    train(Task(BUILD, 0))
+    monkeypatch.setattr(kept, "LIMIT", 2.5 * next(folder.iterdir()).stat().st_size)
+    train(Task(BUILD, 1))
+    train(Task(BUILD, 0))
+    train(Task(BUILD, 2))
+    assert trained == [0, 1, 2]
+    train(Task(BUILD, 0))
+    assert trained == [0, 1, 2]
+    train(Task(BUILD, 1))
+    assert trained == [0, 1, 2, 1]
+
+
+def test_a_folder_that_cannot_be_written_costs_nothing_but_time(folder, trained):
+    folder.write_text("a file lies where the folder should be")
+    train(Task(BUILD))
+    train(Task(BUILD))
+    assert trained == [0, 0]
