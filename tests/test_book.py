@@ -170,3 +170,18 @@ def test_the_book_opens_from_a_file_without_errors(book, page):
     page.open(book.root / "_build" / "html" / "search.html", "?q=claims")
     page.wait_for_selector("#search-results li a")
     assert page.problems == []
+
+
+def test_a_caption_says_profile_data_set_and_seeds(book):
+    """In the chapter and where a page shows the figure once more; what the values hold stays text."""
+    drawing = code("from IPython.display import Markdown", "Markdown('drawn')")
+    picture = code("import matplotlib.pyplot as plt", "%matplotlib inline", "plt.plot([1, 2])", "plt.show()")
+    picture["metadata"]["mystnb"] = {"figure": {"name": "fig-line", "caption": "A line."}, "image": {"alt": "A line"}}
+    given = code('dataset: str = "a](javascript:x)<b>*"  # data', "num_seeds: int = 3  # seeds", tags=("parameters",))
+    write_notebook(book.root / "experiments" / "alone.ipynb", markdown("# Stand alone"), given, drawing, picture)
+    book.write("book/index.md", "# Toy\n\n```{shown} alone:fig-line\n```\n")
+    done = book.run("build", "--no-pdf")
+    assert done.returncode == 0, done.stderr
+    said = "A line. <em>Quick profile, data set a javascript x b , 3 seeds.</em>"
+    for name in ("experiments/alone", "book/index"):
+        assert said in " ".join(book.html(name).split())

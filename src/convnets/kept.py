@@ -137,7 +137,7 @@ class _Pickler(pickle.Pickler):
 
 def _tensor_digest(tensor: Tensor) -> str:
     plain = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8)
-    return hashlib.sha256(memoryview(plain.numpy())).hexdigest()
+    return hashlib.sha256(plain.numpy().data).hexdigest()
 
 
 def _key(training: Any, device: torch.device, digest: Any) -> str | None:
