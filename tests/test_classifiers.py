@@ -29,6 +29,18 @@ def test_the_two_blocks_are_as_the_brief_draws_them():
     assert torch.allclose(model(PICTURES), x.reshape(4, -1) @ weights[8].T + weights[9], atol=1e-5)
 
 
+def test_pixels_are_standardised_by_the_training_pictures():
+    """What the first layer reads of them has mean 0 and variance 1 in each colour; the statistics go with the weights."""
+    images = (255 * torch.rand(50, 8, 8, 3) * torch.tensor([0.2, 0.5, 1.0])).to(torch.uint8)
+    model = classifiers.TwoBlockCNN(statistics=classifiers.colour_statistics(images))
+    read = model.standardised(training.as_network(images)).double()
+    assert torch.allclose(read.mean((0, 2, 3)), torch.zeros(3).double(), atol=1e-5)
+    assert torch.allclose(read.var((0, 2, 3)), torch.ones(3).double(), atol=1e-4)
+    other = classifiers.TwoBlockCNN()
+    other.load_state_dict(model.state_dict())
+    assert torch.equal(other(PICTURES), model(PICTURES))
+
+
 def test_a_final_relu_leaves_no_negative_logit():
     """And is otherwise the same network."""
     nets = []

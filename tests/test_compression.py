@@ -113,6 +113,40 @@ def test_pixels_inside_a_drawing_stay_and_numbers_of_other_programs_too():
     assert b"M 0.12345 0.5" in small
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1, 2, 3, 4]), st.integers(1, 300))
+def test_every_pixel_inside_a_drawing_stays_as_it_is(seed, channels, shades):
+    """Whatever has no colour as well, which a see-through picture may hide; and none gets larger."""
+    random = np.random.default_rng(seed)
+    palette = np.sort(random.integers(0, 256, (shades, channels), np.uint8), 0)
+    pixels = palette[np.sort(random.integers(0, shades, (9, 31)), 1)]
+    before = png(pixels.squeeze(-1) if channels == 1 else pixels)
+    uri = b"data:image/png;base64," + base64.b64encode(before)
+    found = re.search(rb"data:image/(?:png|webp);base64,[^'\"]+", compressed("svg", b'<svg href="%s"/>' % uri))[0]
+    np.testing.assert_array_equal(pixels_of(base64.b64decode(found.partition(b",")[2])), pixels_of(before))
+    assert len(found) <= len(uri)
+
+
+def test_colours_inside_a_drawing_are_shorter_as_webp_and_print_the_same():
+    """Typst sets the same pixels; a picture with a profile, or with more than 8 bits, stays what it is."""
+    ramp = np.linspace(0, 255, 48)[:, None, None] * np.linspace(1, 0.3, 48)[:, None] * [1, 0.6, 0.3]
+    pixels = (ramp + np.random.default_rng(0).normal(0, 6, ramp.shape)).clip(0, 255).astype(np.uint8)
+    frame = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 48 48" width="48" height="48">'
+
+    def inside(content: bytes) -> bytes:
+        uri = "data:image/png;base64," + base64.b64encode(content).decode()
+        return f'{frame}<image width="48" height="48" href="{uri}"/></svg>'.encode()
+
+    before = inside(png(pixels))
+    after = compressed("svg", before)
+    assert b"image/webp" in after
+    assert len(after) < len(before)
+    printed = [np.array(Image.open(io.BytesIO(_set(svg)))) for svg in (before, after)]
+    np.testing.assert_array_equal(*printed)
+    for kept in (png(pixels, icc_profile=b"a profile"), png(np.arange(400, dtype=np.uint16).reshape(20, 20))):
+        assert base64.b64encode(kept) in compressed("svg", inside(kept))
+
+
 @pytest.mark.slow
 def test_a_picture_that_stands_in_three_places_is_one_file(book):
     """In its chapter, shown once more, and among the runs that are compared; its cover on a card is a lighter one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import hashlib
 import io
@@ -14,10 +15,11 @@ from typing import Any
 # What two drawings of the same by matplotlib differ in: the date, and names that are drawn at random.
 DATE = re.compile(rb"<dc:date>[^<]*</dc:date>")
 NAME = re.compile(rb'(id="|#)([a-z]+)([0-9a-f]{10})\b')
-EMBEDDED = re.compile(rb"(data:image/png;base64,)([\sA-Za-z0-9+/=]*)")
+EMBEDDED = re.compile(rb"data:image/png;base64,([\sA-Za-z0-9+/=]*)")
 DRAWN = b"Matplotlib v"  # its unit is the point, so that a hundredth of it cannot be seen; of other drawings who knows
 PLACES = re.compile(rb'\sd="[^"]*"|<use [^>]*>|\btranslate\([^)]*\)')
 MOVED = re.compile(rb'<use (xlink:href="#[^"]*" )transform="translate\(([-.\d]+) ([-.\d]+)\)"/>')
+TOLD = {"icc_profile", "gamma", "chromaticity"}  # what a picture's numbers mean as colours
 LONG = re.compile(rb"-?\d+\.\d{3,}")
 FINE = re.compile(rb"-?\d+\.\d{2,}")
 
@@ -33,7 +35,7 @@ def compressed_svg(content: bytes) -> bytes:
 
     Two drawings of the same have the same bytes; the names inside two others differ, so that a page may hold both.
     """
-    content = EMBEDDED.sub(lambda found: found[1] + _embedded(found[2]), DATE.sub(b"", content))
+    content = EMBEDDED.sub(lambda found: _embedded(found[1]), DATE.sub(b"", content))
     if DRAWN in content:
         content = PLACES.sub(lambda found: LONG.sub(_rounded, found[0]), content)
         content = MOVED.sub(lambda found: rb'<use %sx="%s"%s/>' % (found[1], found[2], _down(found[3])), content)
@@ -63,8 +65,26 @@ def _down(places: bytes) -> bytes:
     return b"" if places == b"0" else b' y="%s"' % places
 
 
+@functools.lru_cache(maxsize=256)  # the drawings of a chapter share many pictures
 def _embedded(code: bytes) -> bytes:
-    return base64.b64encode(compressed_png(base64.b64decode(code)))
+    """A data URI of the same pixels: as WebP where that is shorter, which browsers and Typst read inside drawings."""
+    content = compressed_png(base64.b64decode(code))
+    other = _webp(content)
+    kind, content = (b"webp", other) if other and len(other) < len(content) else (b"png", content)
+    return b"data:image/%s;base64,%s" % (kind, base64.b64encode(content))
+
+
+def _webp(content: bytes) -> bytes | None:
+    """The same pixels as lossless WebP; None where it has no such pixels."""
+    from PIL import Image
+
+    target = io.BytesIO()
+    with contextlib.suppress(OSError, ValueError), Image.open(io.BytesIO(content)) as image:
+        single = getattr(image, "n_frames", 1) == 1
+        if image.mode in ("L", "P", "RGB", "RGBA") and single and not TOLD & image.info.keys():
+            found = image.convert("RGBA" if image.has_transparency_data else "RGB")
+            found.save(target, "WEBP", lossless=True, quality=20, method=6, exact=True)
+    return target.getvalue() or None
 
 
 def _rounded(number: re.Match[bytes]) -> bytes:
@@ -72,14 +92,13 @@ def _rounded(number: re.Match[bytes]) -> bytes:
     return b"0" if written == "-0" else written.encode()
 
 
-@functools.lru_cache(maxsize=256)  # the drawings of a chapter share many pictures
 def compressed_png(content: bytes) -> bytes:
     """The same pixels as shades of grey or by a palette where that is shorter."""
     from PIL import Image
 
     try:
         with Image.open(io.BytesIO(content)) as image:
-            told = {"icc_profile", "gamma", "chromaticity"} & image.info.keys()  # what the numbers mean as colours
+            told = TOLD & image.info.keys()
             if image.format != "PNG" or getattr(image, "n_frames", 1) > 1 or image.mode.startswith("I") or told:
                 return content
             density = {"dpi": image.info["dpi"]} if "dpi" in image.info else {}

@@ -19,7 +19,7 @@ from benchbook.experiments import code_cells
 from benchbook.pictures import named, shown
 
 WIDTH = 360  # pixels of a card's picture: twice its width on the screen
-PIXELS = re.compile(rb'<image\b[^>]*?"(data:image/png;base64,[^"]+)"[^>]*>')
+PIXELS = re.compile(rb'<image\b[^>]*?"(data:image/(?:png|webp);base64,[^"]+)"[^>]*>')
 
 
 def cover(notebook: Path, name: str) -> tuple[str, bytes] | None:

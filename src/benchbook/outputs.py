@@ -56,7 +56,7 @@ TAG = re.compile(r"<(?=[A-Za-z/!?])")  # where HTML begins in Markdown; with a s
 DRAWING = re.compile(
     r"<\s*(?:[\w-]+:)?(?:script|foreignobject|iframe|object|embed|handler|listener|set|animate\w*|a|audio|video)\b"
     r"|[\s\"'/]on\w+\s*=|javascript:|<!entity|<!\[cdata\[[^\]]*<|@import|<\?xml-stylesheet"
-    r"|(?:href|src)\s*=\s*[\"']?\s*(?!#|data:image/(?:png|jpeg|gif);|[\"'\s#])",
+    r"|(?:href|src)\s*=\s*[\"']?\s*(?!#|data:image/(?:png|jpeg|gif|webp);|[\"'\s#])",
     re.IGNORECASE,
 )
 

@@ -32,8 +32,13 @@ class TwoBlockCNN(nn.Module):
     Float [N, 3, 32, 32] to [N, num_classes]; no padding, as in the brief's formulas, so 32 → 28 → 14 → 10 → 5 pixels.
     The first block has `num_filters` filters a layer, the second twice as many; ReLU after each. `batch_norm` puts
     batch norm before each ReLU, `dropout` is the share of numbers that it drops after each pooling (Srivastava et al.
-    2014), `final_relu` puts a ReLU after the linear layer, too, as the brief's words taken literally ask.
+    2014), `final_relu` puts a ReLU after the linear layer, too, as the brief's words taken literally ask. `statistics`
+    are the mean and the standard deviation of each colour, [3], which it takes pixels by; without, pixels stay as they
+    are.
     """
+
+    mean: Tensor
+    deviation: Tensor
 
     def __init__(
         self,
@@ -43,8 +48,11 @@ class TwoBlockCNN(nn.Module):
         batch_norm: bool = False,
         dropout: float = 0.0,
         final_relu: bool = False,
+        statistics: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         super().__init__()
+        for name, values in zip(("mean", "deviation"), statistics or (torch.zeros(3), torch.ones(3)), strict=True):
+            self.register_buffer(name, values.view(3, 1, 1).clone())
         self.block1 = _block(3, num_filters, batch_norm, dropout)
         self.block2 = _block(num_filters, 2 * num_filters, batch_norm, dropout)
         self.dense = nn.Linear(2 * num_filters * 5 * 5, num_classes)
@@ -52,8 +60,18 @@ class TwoBlockCNN(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """The logits."""
-        logits: Tensor = self.final(self.dense(self.block2(self.block1(pictures)).flatten(1)))
+        logits: Tensor = self.final(self.dense(self.block2(self.block1(self.standardised(pictures))).flatten(1)))
         return logits
+
+    def standardised(self, pictures: Tensor) -> Tensor:
+        """What the first layer reads: each colour less its mean, by its deviation."""
+        return (pictures - self.mean) / self.deviation
+
+
+def colour_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean and the standard deviation of each colour in images uint8 [N, H, W, 3], pixels / 256: float [3] each."""
+    pixels = images.flatten(0, 2).double() / 256
+    return pixels.mean(0).float(), pixels.std(0).float()
 
 
 def _block(in_channels: int, out_channels: int, batch_norm: bool, dropout: float) -> nn.Sequential:
