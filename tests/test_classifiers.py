@@ -30,7 +30,7 @@ def test_the_two_blocks_are_as_the_brief_draws_them():
 
 
 def test_pixels_are_standardised_by_the_training_pictures():
-    """What the first layer reads of them has mean 0 and variance 1 in each colour; the statistics go with the weights."""
+    """What the first layer reads has mean 0 and variance 1 in each colour; the statistics go with the weights."""
     images = (255 * torch.rand(50, 8, 8, 3) * torch.tensor([0.2, 0.5, 1.0])).to(torch.uint8)
     model = classifiers.TwoBlockCNN(statistics=classifiers.colour_statistics(images))
     read = model.standardised(training.as_network(images)).double()

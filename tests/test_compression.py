@@ -10,12 +10,14 @@ import re
 import matplotlib
 import numpy as np
 import pytest
+from fontTools.pens.recordingPen import RecordingPen
+from fontTools.svgLib.path import parse_path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from benchbook import size
-from benchbook.compression import compressed, compressed_png
+from benchbook.compression import coarse, compressed, compressed_png
 from tests.conftest import code, markdown, write_notebook
 
 matplotlib.use("Agg")
@@ -89,6 +91,43 @@ def test_two_drawings_of_the_same_are_the_same_bytes_and_look_as_before():
     assert np.abs(shown[0] - shown[1]).max() <= 80  # an edge falls on the other side of a quarter of a pixel
     assert np.abs(shown[0] - shown[1]).mean() < 0.05
     assert typst.__name__
+
+
+COORDINATE = st.floats(-2000, 2000).map(lambda number: f"{number:.6f}".rstrip("0").rstrip("."))
+
+
+@st.composite
+def paths(draw) -> str:
+    """Paths as matplotlib writes them, long enough to be shortened, of several parts, closed and open."""
+    parts = []
+    for _ in range(draw(st.integers(1, 3))):
+        commands = ["M", *draw(st.lists(st.sampled_from("LQC"), min_size=12, max_size=20))]
+        for command in commands:
+            count = 2 * {"M": 1, "L": 1, "Q": 2, "C": 3}[command]
+            parts += [command, *draw(st.lists(COORDINATE, min_size=count, max_size=count))]
+        parts += draw(st.sampled_from([["z"], []]))
+    return " ".join(parts)
+
+
+def points(path: str) -> tuple[list[str], np.ndarray]:
+    """What fontTools' reader makes of a path: its commands, and all their points in order, absolute."""
+    pen = RecordingPen()
+    parse_path(path, pen)
+    return [name for name, _ in pen.value], np.array([point for _, found in pen.value for point in found])
+
+
+@settings(max_examples=60, deadline=None)
+@given(paths())
+def test_a_shorter_path_leads_through_the_same_points(path):
+    """To a hundredth, and made coarse to a tenth, by an independent reader; however long, no error adds up."""
+    svg = f'<svg>Matplotlib v<path d="{path}"/></svg>'.encode()
+    small = compressed("svg", svg)
+    commands, truth = points(path)
+    for made, precision in ((small, 0.01), (coarse(small), 0.1), (coarse(svg), 0.1)):
+        found = points(re.search(rb' d="([^"]+)"', made)[1].decode())
+        assert found[0] == commands
+        assert np.abs(found[1] - truth).max() <= precision / 2 + 0.0051
+        assert len(made) <= len(svg)
 
 
 def _set(svg: bytes) -> bytes:

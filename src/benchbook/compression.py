@@ -21,7 +21,10 @@ PLACES = re.compile(rb'\sd="[^"]*"|<use [^>]*>|\btranslate\([^)]*\)')
 MOVED = re.compile(rb'<use (xlink:href="#[^"]*" )transform="translate\(([-.\d]+) ([-.\d]+)\)"/>')
 TOLD = {"icc_profile", "gamma", "chromaticity"}  # what a picture's numbers mean as colours
 LONG = re.compile(rb"-?\d+\.\d{3,}")
-FINE = re.compile(rb"-?\d+\.\d{2,}")
+PATH = re.compile(rb'(?<= d=")[MLQCZmlqcz\d\s.-]{100,}(?=")')  # a short one may be read by a script
+COMMAND = re.compile(rb"([A-Za-z])([^A-Za-z]*)")
+NUMBER = re.compile(rb"-?\d*\.?\d+")
+POINTS = {"m": 1, "l": 1, "q": 2, "c": 3}  # that a path's command takes
 
 
 def compressed(kind: str, content: bytes) -> bytes:
@@ -39,7 +42,7 @@ def compressed_svg(content: bytes) -> bytes:
     if DRAWN in content:
         content = PLACES.sub(lambda found: LONG.sub(_rounded, found[0]), content)
         content = MOVED.sub(lambda found: rb'<use %sx="%s"%s/>' % (found[1], found[2], _down(found[3])), content)
-        content = re.sub(rb"\n\s+", b"\n", content)
+        content = PATH.sub(lambda found: _relative(found[0], 1), re.sub(rb"\n\s+", b"\n", content))
     # as the notebook's renderer writes lines, so that the same drawing has the same name wherever it comes from
     content = b"\n".join(content.splitlines())
     drawing = hashlib.sha256(NAME.sub(rb"\1\2", content)).hexdigest()
@@ -54,11 +57,45 @@ def compressed_svg(content: bytes) -> bytes:
 
 def coarse(svg: bytes) -> bytes:
     """The drawing with its paths to a tenth of a unit, which is as much as a screen shows."""
-    return re.sub(rb'(?<= d=")[^"]+', lambda path: b" ".join(FINE.sub(_tenth, path[0]).split()), svg)
+    return PATH.sub(lambda found: _relative(found[0], 10), svg)
 
 
-def _tenth(number: re.Match[bytes]) -> bytes:
-    return f"{float(number[0]):.1f}".removesuffix(".0").encode()
+def _relative(path: bytes, grid: int) -> bytes:
+    """The same path, each point by its distance from the last: fewer digits. Points lie on a grid of hundredths.
+
+    Places are counted from the beginning, so that nothing adds up on the way.
+    """
+    written: list[str] = []
+    start = place = (0.0, 0.0)  # as it is meant
+    first = last = (0, 0)  # as it is on the grid
+    for command, text in COMMAND.findall(path):
+        name = command.decode().lower()
+        numbers = [float(number) for number in NUMBER.findall(text)]
+        size = 2 * POINTS.get(name, 0)
+        if name == "z":
+            written.append("z")
+            place, last = start, first
+        elif not size or not numbers or len(numbers) % size:
+            return path
+        for at in range(0, len(numbers), size or 1):
+            origin = (0.0, 0.0) if command.isupper() else place
+            points = [
+                (origin[0] + x, origin[1] + y)
+                for x, y in zip(numbers[at : at + size : 2], numbers[at + 1 : at + size : 2], strict=True)
+            ]
+            snapped = [(round(100 * x / grid), round(100 * y / grid)) for x, y in points]
+            written.append(name + _joined([n - m for there in snapped for n, m in zip(there, last, strict=True)], grid))
+            place, last = points[-1], snapped[-1]
+            if name == "m":
+                start, first, name = place, last, "l"
+    return "".join(written).encode()
+
+
+def _joined(counts: list[int], grid: int) -> str:
+    """So many grids each, in as few characters as a path needs: '.5-3 12'."""
+    texts = [f"{count * grid / 100:.2f}".rstrip("0").rstrip(".") for count in counts]
+    texts = [re.sub(r"^(-?)0\.", r"\1.", text) for text in texts]
+    return re.sub(r" (?=-)|(?<=\.\d) (?=\.)|(?<=\.\d\d) (?=\.)", "", " ".join(texts))
 
 
 def _down(places: bytes) -> bytes:
