@@ -182,6 +182,6 @@ def test_a_caption_says_profile_data_set_and_seeds(book):
     book.write("book/index.md", "# Toy\n\n```{shown} alone:fig-line\n```\n")
     done = book.run("build", "--no-pdf")
     assert done.returncode == 0, done.stderr
-    said = "A line. <em>Quick profile, data set a javascript x b , 3 seeds.</em>"
+    said = "A line. Quick profile, data set a javascript x b , 3 seeds."
     for name in ("experiments/alone", "book/index"):
         assert said in " ".join(book.html(name).split())

@@ -44,10 +44,13 @@ def merged(path: Path, run: Run | None, profile: str = "", *, trusted: bool = Fa
 
 
 def _origin(run: Run, profile: str) -> str:
-    """Profile, data set and seeds, in small words: 'Quick profile, data set scenes, 3 seeds.'."""
-    facts = [text.format(run.parameters[name]) for name, text in CAPTIONED.items() if name in run.parameters]
+    """Profile, data set and seeds, for instance 'Quick profile, data set scenes, 3 seeds.'."""
+    given = {name: text for name, text in CAPTIONED.items() if name in run.parameters}
+    if "num_seeds" in given:
+        given.pop("seed", None)  # it only draws cases
+    facts = [text.format(run.parameters[name]) for name, text in given.items()]
     plain = re.sub(r"[^\w .,+-]+", " ", ", ".join([f"{profile} profile", *facts]))  # a value may hold anything
-    return f"*{plain}.*"
+    return f"{plain}."
 
 
 def _readable(outputs: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, str]]:
