@@ -22,7 +22,7 @@ import matplotlib.pyplot as plt
 figure, axes = plt.subplots()
 for name, losses in {LOSSES!r}.items():
     axes.plot([1, 2, 3], losses, label=name)
-axes.axhline(0.3, color="grey", label="table")
+axes.axhline(0.3, color="grey", label=r"table $2\\sigma$ wide")
 axes.set(xlabel="epoch", ylabel="loss", yscale="log")
 figure.legend()
 plt.show()
@@ -167,7 +167,7 @@ def test_curves_are_read_off_switched_and_enlarged_from_a_file(drawn, page):
         field = page.locator(".benchbook-field")
         field.press("End")
         reading = page.locator(".benchbook-reading")
-        assert reading.inner_text().split("\n") == ["epoch 3", "first: 0.0625", "second: 1", "table: 0.3"]
+        assert reading.inner_text().split("\n") == ["epoch 3", "first: 0.0625", "second: 1", "table 2σ wide: 0.3"]
         field.press("ArrowLeft")
         assert "epoch 2; first: 0.123457; second: 2" in field.get_attribute("aria-valuetext")
         box = field.bounding_box()

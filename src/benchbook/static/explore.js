@@ -16,7 +16,10 @@
     return node;
   };
   const written = (number) => String(number).replace("-", "\u2212");
-  const tidy = (text) => text.replace(/\$|[{}]|\\mathdefault/g, "").replace(/\\([a-z]+) ?/gi, "$1").replace(/\s+/g, " ");
+  // A label's TeX as text: buttons and readings hold no formulas.
+  const SIGNS = { alpha: "α", beta: "β", gamma: "γ", delta: "δ", epsilon: "ε", eta: "η", theta: "θ", lambda: "λ", mu: "μ", pi: "π", rho: "ρ", sigma: "σ", tau: "τ",
+    phi: "φ", omega: "ω", Delta: "Δ", partial: "∂", nabla: "∇", sqrt: "√", star: "⋆", ast: "∗", cdot: "·", times: "×", leq: "≤", geq: "≥", infty: "∞", mathdefault: "" };
+  const tidy = (text) => text.replace(/\\([a-z]+) ?/gi, (_, name) => SIGNS[name] ?? name).replace(/[${}]/g, "").replace(/\s+/g, " ");
 
   // ---- lines
 
