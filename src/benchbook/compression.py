@@ -21,7 +21,8 @@ PLACES = re.compile(rb'\sd="[^"]*"|<use [^>]*>|\btranslate\([^)]*\)')
 MOVED = re.compile(rb'<use (xlink:href="#[^"]*" )transform="translate\(([-.\d]+) ([-.\d]+)\)"/>')
 TOLD = {"icc_profile", "gamma", "chromaticity"}  # what a picture's numbers mean as colours
 LONG = re.compile(rb"-?\d+\.\d{3,}")
-PATH = re.compile(rb'(?<= d=")[MLQCZmlqcz\d\s.-]{100,}(?=")')  # a short one may be read by a script
+PATH = re.compile(rb'(?<= d=")[MLQCZmlqcz\d\s.-]+(?=")')
+SHORT = 100  # bytes of a path up to which it stays as it is: a script reads a frame's corners
 COMMAND = re.compile(rb"([A-Za-z])([^A-Za-z]*)")
 NUMBER = re.compile(rb"-?\d*\.?\d+")
 POINTS = {"m": 1, "l": 1, "q": 2, "c": 3}  # that a path's command takes
@@ -42,7 +43,7 @@ def compressed_svg(content: bytes) -> bytes:
     if DRAWN in content:
         content = PLACES.sub(lambda found: LONG.sub(_rounded, found[0]), content)
         content = MOVED.sub(lambda found: rb'<use %sx="%s"%s/>' % (found[1], found[2], _down(found[3])), content)
-        content = PATH.sub(lambda found: _relative(found[0], 1), re.sub(rb"\n\s+", b"\n", content))
+        content = PATH.sub(_shorter, re.sub(rb"\n\s+", b"\n", content))
     # as the notebook's renderer writes lines, so that the same drawing has the same name wherever it comes from
     content = b"\n".join(content.splitlines())
     drawing = hashlib.sha256(NAME.sub(rb"\1\2", content)).hexdigest()
@@ -58,6 +59,10 @@ def compressed_svg(content: bytes) -> bytes:
 def coarse(svg: bytes) -> bytes:
     """The drawing with its paths to a tenth of a unit, which is as much as a screen shows."""
     return PATH.sub(lambda found: _relative(found[0], 10), svg)
+
+
+def _shorter(path: re.Match[bytes]) -> bytes:
+    return _relative(path[0], 1) if len(path[0]) > SHORT else path[0]
 
 
 def _relative(path: bytes, grid: int) -> bytes:
