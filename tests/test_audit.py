@@ -69,6 +69,19 @@ def test_where_nobody_can_be_asked_it_says_so(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.count("NOT checked") == 1
 
 
+def test_a_mirror_that_knows_no_advisories_has_not_been_asked(monkeypatch, tmp_path):
+    """Every package skipped is no answer; one skipped among others is named, because nobody has looked at it."""
+    skipped = {"name": "thing", "version": "1", "skip_reason": "not found"}
+    for others, expected in (
+        ([], ([], False)),
+        ([{"name": "b", "vulns": []}], (["thing: not checked: not found"], True)),
+    ):
+        said = types.SimpleNamespace(stdout=json.dumps({"dependencies": [skipped, *others]}))
+        with monkeypatch.context() as patched:
+            patched.setattr(audit.subprocess, "run", lambda *_, said=said, **__: said)
+            assert audit.vulnerabilities(tmp_path) == expected
+
+
 def test_a_known_vulnerability_is_named(monkeypatch, capsys, tmp_path):
     """With its package, its number and the version that mends it; the status is 1."""
     known = {"name": "thing", "version": "1", "vulns": [{"id": "CVE-1", "fix_versions": ["2"]}]}
