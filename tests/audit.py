@@ -47,9 +47,7 @@ def main() -> int:
     for pattern, reason in ACCEPTED.items():
         print(f"accepted: {pattern}: {reason}")
     if not asked:
-        print(
-            "audit: known vulnerabilities were NOT checked: nobody who knows advisories answers; run this with a network"
-        )
+        print("audit: known vulnerabilities were NOT checked: nobody who knows them answers; run this with a network")
     print(f"{len(found)} found" + ("" if asked else ", without the vulnerabilities"))
     return 1 if found else 0 if asked else 3
 
