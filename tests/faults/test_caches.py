@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from convnets import data, segmentation
+from convnets import data, kept, segmentation, training
 from tests.faults import _moments
 from tests.faults._moments import forked
 
@@ -41,7 +41,7 @@ def test_a_killed_decoder_leaves_the_old_copy_or_the_new(tmp_path, content, trie
     number = _moments.changes(lambda: data.load("cifar10", tmp_path) and 0, tmp_path)
     whole = copy.read_bytes()
     wrong = lost = died = 0
-    for attempt in range(tries()):
+    for attempt in range(tries(many=32)):
         chance = random.Random(attempt)
         copy.unlink()
         at, pause = chance.randint(1, number), chance.choice([0, chance.uniform(1e-5, 1e-2)])
@@ -93,7 +93,7 @@ def test_cached_features_of_a_killed_run_are_never_met_again(tmp_path, features,
     expected = features(2**40)
     number = _moments.changes(lambda: features() is None, folder)
     wrong = lost = died = 0
-    for attempt in range(tries()):
+    for attempt in range(tries(many=32)):
         chance = random.Random(attempt)
         died += _moments.killed(lambda: features() is None, folder, chance.randint(1, number), chance.uniform(0, 2e-2))
         wrong += any(path.is_file() and path.stat().st_blocks for path in folder.rglob("*"))  # half a cache for others
@@ -114,4 +114,77 @@ def test_cached_features_on_a_full_disk_end_their_process(tmp_path, features, tr
             small.leave(2**28)
             lost += bool(left) or forked(lambda: features() is None) != 0
     fault("Disk full while cached features are written", tries=tries(), wrong=wrong, lost=lost)
+    assert (wrong, lost) == (0, 0)
+
+
+KEY = "a" * 64
+HISTORY = training.History([0.5], [0.4], last_state={"weight": torch.arange(300_000.0)}, best_epoch=1)
+
+
+def keep() -> bool:
+    return kept.keep(KEY, HISTORY) is not None
+
+
+def found_wrong() -> bool:
+    """Whether a training is found that is not the one that was kept."""
+    found = kept.find(KEY)
+    return found is not None and not same(found)
+
+
+def same(found: training.History | None) -> bool:
+    return found is not None and repr(found) == repr(HISTORY) and torch.equal(found.last_state["weight"], WEIGHT)
+
+
+WEIGHT = HISTORY.last_state["weight"]
+
+
+def test_a_kept_training_is_whole_or_not_there(tmp_path, monkeypatch, tries, fault):
+    """Whoever is killed while it is written: the next one keeps it anew."""
+    monkeypatch.setenv(kept.FOLDER, str(tmp_path))
+    number = _moments.changes(keep, tmp_path)
+    wrong = lost = died = 0
+    for attempt in range(tries(many=40)):
+        chance = random.Random(attempt)
+        (tmp_path / KEY).unlink()
+        died += _moments.killed(keep, tmp_path, chance.randint(1, number), chance.choice([0, chance.uniform(0, 2e-3)]))
+        wrong += found_wrong()
+        lost += keep() or not same(kept.find(KEY))
+    fault("Builder killed while it keeps a training", tries=died, wrong=wrong, lost=lost)
+    assert died
+    assert (wrong, lost) == (0, 0)
+
+
+def test_a_training_is_kept_only_where_there_is_room(tmp_path, monkeypatch, tries, fault):
+    """Nothing half made stays, and with room it is kept."""
+    wrong = lost = 0
+    with _moments.disk(tmp_path / "disk") as small:
+        monkeypatch.setenv(kept.FOLDER, str(small.folder / "kept"))
+        for attempt in range(tries()):
+            small.leave(random.Random(attempt).randint(2**12, 2**20))  # it has 1.2 MB
+            keep()
+            wrong += found_wrong()
+            left = [path for path in (small.folder / "kept").glob("*") if path.is_file()]
+            small.leave(2**28)
+            lost += bool(left) or keep() or not same(kept.find(KEY))
+            (small.folder / "kept" / KEY).unlink()
+    fault("Disk full while a training is kept", tries=tries(), wrong=wrong, lost=lost)
+    assert (wrong, lost) == (0, 0)
+
+
+def test_a_damaged_training_is_not_believed(tmp_path, monkeypatch, tries, fault):
+    """One bit flipped, a tail cut off, the file gone: it is made and kept again."""
+    monkeypatch.setenv(kept.FOLDER, str(tmp_path))
+    keep()
+    whole = (tmp_path / KEY).read_bytes()
+    wrong = lost = 0
+    for attempt in range(tries()):
+        chance = random.Random(attempt)
+        at = chance.randrange(len(whole))
+        damage = [whole[:at] + bytes([whole[at] ^ 1 << chance.randrange(8)]) + whole[at + 1 :], whole[:at], None][
+            attempt % 3
+        ]
+        (tmp_path / KEY).unlink() if damage is None else (tmp_path / KEY).write_bytes(damage)
+        wrong += kept.find(KEY) is not None
+        lost += keep() or not same(kept.find(KEY))
+    fault("Kept training flipped, cut or missing", tries=tries(), wrong=wrong, lost=lost)
     assert (wrong, lost) == (0, 0)
