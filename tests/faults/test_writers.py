@@ -100,7 +100,7 @@ def test_a_killed_writer_of_pages_leaves_the_old_or_the_new(world, name, tries, 
     assert old.keys() >= {"index.html"} or old.keys() >= {"a.pdf"}
     assert not any(old[name] == new[name] for name in ("book/index.html", "a.pdf") if name in old)
     wrong = lost = died = 0
-    for attempt in range(tries()):
+    for attempt in range(tries(many=24)):
         chance = random.Random(attempt)
         restore(world.kept, world.root)
         at, pause = chance.randint(1, number), chance.choice([0, chance.uniform(1e-6, 5e-3)])
@@ -131,7 +131,7 @@ def test_a_killed_writer_of_a_pdf_leaves_the_old_or_the_new(tmp_path, tries, fau
     old = target.read_bytes()
     number = _moments.changes(make("Old"), target.parent)
     wrong = lost = died = 0
-    for attempt in range(tries()):
+    for attempt in range(tries(many=28)):
         chance = random.Random(attempt)
         died += _moments.killed(make("New"), target.parent, chance.randint(1, number), chance.choice([0, 1e-4, 1e-3]))
         wrong += target.read_bytes() not in (old, new)
@@ -179,10 +179,23 @@ def test_a_full_disk_leaves_the_last_book_and_says_so(world, tmp_path, tries, fa
             small.leave(2**28)
             row[2] += forked(lambda: command("build", "--no-run")) != 0 or tree(build / "html") not in (new, fresh)
             assert not row[2], words
+        size = (build / "book.pdf").stat().st_size
+        for attempt in range(tries()):  # the site stands, and only the PDF is missing
+            (build / "book.pdf").unlink()
+            small.leave(random.Random(attempt).randint(2**12, size // 2))
+            status = forked(lambda: command("build", "--no-run"))
+            rows["PDF"][0] += status != 0
+            rows["PDF"][1] += tree(build / "html") not in (new, fresh) or (build / "book.pdf").exists() != (status == 0)
+            rows["PDF"][2] += status != 0 and not (
+                status == 2 and said.read_text().count("\n") == 1 and not half_made(build)
+            )
+            small.leave(2**28)
+            rows["PDF"][2] += forked(lambda: command("build", "--no-run")) != 0 or not (build / "book.pdf").exists()
     for name, (number, wrong, lost) in rows.items():
         fault(f"Disk full while the {name} is written", tries=number, wrong=wrong, lost=lost)
         assert (wrong, lost) == (0, 0)
     assert rows["site"][0]
+    assert rows["PDF"][0]
 
 
 def test_a_full_disk_leaves_the_last_hand_in(world, tries, fault):
@@ -237,7 +250,7 @@ def test_a_killed_worker_leaves_a_whole_run_or_none(one_run, name, tries, fault)
     task, folder = run.job(one_run, "quick"), one_run.folder
     number = _moments.changes(lambda: run.execute(task) and 0, folder.parent)
     wrong = lost = died = 0
-    for attempt in range(tries()):
+    for attempt in range(tries(many=24)):
         chance = random.Random(attempt)
         shutil.rmtree(folder.parent)
         if attempt % 2:
