@@ -116,7 +116,7 @@ def test_a_damaged_run_is_not_there_and_nothing_else_is(made, fault, tries, how)
 
 def test_a_damaged_run_is_made_again_alone_and_with_the_same_values(made, fault, tries):
     """Through the command: afterwards the folder is whole again, and the other run has not been touched."""
-    chance, number, lost = random.Random(1), tries(1, 5), 0
+    chance, number, lost = random.Random(1), tries(1, 20), 0
     for _ in range(number):
         (keep,), (use,) = made.folders("keep"), made.folders("use")
         before = {path.name: path.read_bytes() for path in use.iterdir()}
@@ -173,7 +173,7 @@ def test_a_damaged_cache_of_pages_is_not_used(made, fault, tries):
     rebuild(made)
     build, index = made.root / "_build", made.root / "book" / "index.md"
     prose = index.read_text()
-    chance, number, wrong = random.Random(0), tries(1, 10), 0
+    chance, number, wrong = random.Random(0), tries(1, 20), 0
     for turn in range(number):
         kept = sorted(
             p for p in build.rglob("*") if {"doctrees", "jupyter_execute", "shown"} & set(p.parts) and p.is_file()
