@@ -58,11 +58,11 @@ def compressed_svg(content: bytes) -> bytes:
 
 def coarse(svg: bytes) -> bytes:
     """The drawing with its paths to a tenth of a unit, which is as much as a screen shows."""
-    return PATH.sub(lambda found: _relative(found[0], 10), svg)
+    return PATH.sub(lambda found: _shorter(found, 10), svg)
 
 
-def _shorter(path: re.Match[bytes]) -> bytes:
-    return _relative(path[0], 1) if len(path[0]) > SHORT else path[0]
+def _shorter(path: re.Match[bytes], grid: int = 1) -> bytes:
+    return _relative(path[0], grid) if len(path[0]) > SHORT else path[0]
 
 
 def _relative(path: bytes, grid: int) -> bytes:
