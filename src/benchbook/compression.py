@@ -57,7 +57,7 @@ def compressed_svg(content: bytes) -> bytes:
 
 
 def coarse(svg: bytes) -> bytes:
-    """The drawing with its paths to a tenth of a unit, which is as much as a screen shows."""
+    """The drawing with its longer paths to a tenth of a unit, which is as much as a screen shows."""
     return PATH.sub(lambda found: _shorter(found, 10), svg)
 
 

@@ -16,7 +16,6 @@ import platform
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import asdict
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -94,7 +93,7 @@ def _make_room(folder: Path, size: int) -> None:
 
 
 def _content(history: History) -> bytes:
-    numbers = {name: part for name, part in asdict(history).items() if name not in STATES}
+    numbers = {name: part for name, part in vars(history).items() if name not in STATES}
     states = {"last_state": history.last_state}
     if not _last_is_best(history):
         states["best_state"] = history.best_state

@@ -67,8 +67,8 @@ def fit_all(
     keys = kept.keys([(task, data) for task in tasks], device)
     found = [kept.find(key) for key in keys]
     for history in filter(None, found):
-        for losses in zip(history.training_loss, history.validation_loss, strict=True):
-            count(**dict(zip(("training_loss", "validation_loss"), losses, strict=True)))
+        for training_loss, validation_loss in zip(history.training_loss, history.validation_loss, strict=True):
+            count(training_loss=training_loss, validation_loss=validation_loss)
     left = [(task, key) for task, key, history in zip(tasks, keys, found, strict=True) if history is None]
     workers = min(workers, len(left))
     trained = iter(_together(left, data, workers, count) if workers > 1 else _in_turn(left, data, count))
