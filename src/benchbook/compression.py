@@ -21,7 +21,9 @@ PLACES = re.compile(rb'\sd="[^"]*"|<use [^>]*>|\btranslate\([^)]*\)')
 MOVED = re.compile(rb'<use (xlink:href="#[^"]*" )transform="translate\(([-.\d]+) ([-.\d]+)\)"/>')
 TOLD = {"icc_profile", "gamma", "chromaticity"}  # what a picture's numbers mean as colours
 LONG = re.compile(rb"-?\d+\.\d{3,}")
-PATH = re.compile(rb'(?<= d=")[MLQCZmlqcz\d\s.-]+(?=")')
+FINE = re.compile(rb"-?\d+\.\d{2,}")
+PATH = re.compile(rb'(?<= d=")[^"]+')
+STEPS = re.compile(rb"[MLQCZmlqcz\d\s.-]+")  # a path of the commands that matplotlib writes
 SHORT = 100  # bytes of a path up to which it stays as it is: a script reads a frame's corners
 COMMAND = re.compile(rb"([A-Za-z])([^A-Za-z]*)")
 NUMBER = re.compile(rb"-?\d*\.?\d+")
@@ -57,12 +59,22 @@ def compressed_svg(content: bytes) -> bytes:
 
 
 def coarse(svg: bytes) -> bytes:
-    """The drawing with its longer paths to a tenth of a unit, which is as much as a screen shows."""
-    return PATH.sub(lambda found: _shorter(found, 10), svg)
+    """The drawing with its paths to a tenth of a unit, which is as much as a screen shows."""
+    return PATH.sub(_coarser, svg)
 
 
-def _shorter(path: re.Match[bytes], grid: int = 1) -> bytes:
-    return _relative(path[0], grid) if len(path[0]) > SHORT else path[0]
+def _shorter(path: re.Match[bytes]) -> bytes:
+    return _relative(path[0], 1) if len(path[0]) > SHORT and STEPS.fullmatch(path[0]) else path[0]
+
+
+def _coarser(path: re.Match[bytes]) -> bytes:
+    if STEPS.fullmatch(path[0]) and (len(path[0]) > SHORT or path[0].startswith(b"m")):
+        return _relative(path[0], 10)
+    return b" ".join(FINE.sub(_tenth, path[0]).split())
+
+
+def _tenth(number: re.Match[bytes]) -> bytes:
+    return f"{float(number[0]):.1f}".removesuffix(".0").encode()
 
 
 def _relative(path: bytes, grid: int) -> bytes:
