@@ -19,7 +19,7 @@ def within(factor: float, predicted: float | None, true: float) -> bool:
 def test_the_same_parameters_take_what_they_took():
     """The newest of such runs counts, whatever others there are; its seed is of no account."""
     pasts = [Past({"epochs": 4, "seed": 1}, 90), Past({"epochs": 4, "seed": 2}, 40), Past({"epochs": 5, "seed": 3}, 7)]
-    assert predict({"epochs": 4, "seed": 3}, pasts) == (40, "its last run")
+    assert predict({"epochs": 4, "seed": 3}, pasts) == (40, "its last run", False)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_a_time_that_grows_is_followed_within_a_factor_of_two(wanted, true):
     """A run of 2 s and 5 ms for each picture and epoch, seen for a few small budgets, predicted for large ones."""
     tried = [(2, 500), (8, 500), (2, 2000), (3, 1000)]
     pasts = [Past({"epochs": e, "num_train": n, "dataset": "scenes"}, 2 + e * n * 0.005) for e, n in tried]
-    seconds, basis = predict(wanted, pasts)
+    seconds, basis, _ = predict(wanted, pasts)
     assert within(2, seconds, true), (seconds, basis)
     assert "time ∝" in basis
 
@@ -47,10 +47,18 @@ def test_what_does_not_change_the_time_does_not_change_the_prediction():
 
 
 def test_the_nearest_run_is_named_and_nothing_is_invented():
-    """One other run: its time, and in what it differed. None at all: no number."""
-    assert predict({"epochs": 6}, [Past({"epochs": 4}, 30)]) == (30, "its last run with epochs 4")
-    assert predict({"epochs": 6}, []) == (None, "no run of it is known")
-    assert predict({"width": 8}, [Past({}, 30)]) == (30, "its last run with width unset")
+    """One other run: its time, in what it differed, and that it is a guess. None at all: no number."""
+    assert predict({"epochs": 6}, [Past({"epochs": 4}, 30)]) == (30, "its last run with epochs 4", True)
+    assert predict({"epochs": 6}, []) == (None, "no run of it is known", False)
+    assert predict({"width": 8}, [Past({}, 30)]) == (30, "its last run with width unset", True)
+
+
+def test_runs_of_one_size_show_no_growth():
+    """Several runs with the same number, of other lengths by chance, say nothing of how time grows with it."""
+    pasts = [Past({"rate": 0.003}, seconds) for seconds in (50, 52, 51)]
+    assert estimate.growth("rate", pasts) is None
+    assert predict({"rate": 0.005}, pasts) == (51, "its last run with rate 0.003", True)
+    assert not predict({"rate": 0.005}, [*pasts, Past({"rate": 0.03}, 51)])[2]
 
 
 def test_a_reference_is_scaled_by_the_machines_rates():
@@ -88,8 +96,8 @@ def test_an_estimate_runs_nothing_and_says_what_it_rests_on(book):
     asked = book.run("build", "--estimate")
     assert asked.returncode == 0, asked.stderr
     assert [line for line in asked.stdout.splitlines() if "busy" not in line] == [
-        "unknown  double number=4: no run of it is known",
-        "unknown  alone: no run of it is known",
+        " unknown  double number=4: no run of it is known",
+        " unknown  alone: no run of it is known",
         f"2 of 2 runs to make, {min(2, machine.cores())} at once, and 2 of which nothing is known",
         "then the pages: unknown, for no build of theirs has ended here",
     ]
@@ -104,7 +112,8 @@ def test_an_estimate_runs_nothing_and_says_what_it_rests_on(book):
     assert lines[1].startswith("1 of 2 runs to make, 1 at once: about 0:0")
     assert lines[2].startswith("then the pages: about 0:")
     said = book.run("run", "double", "-p", "number=5", "--estimate").stdout
-    assert "double number=5: its last run with number 4" in said
+    assert "?  double number=5: its last run with number 4" in said
+    assert "1 guessed (?)" in said
     assert book.run("build", "--estimate", "--jobs", "0").returncode == 2
 
     book.write("src/toy/b.py", "def times(number):\n    return 2 * number\n")

@@ -13,6 +13,8 @@ pytestmark = pytest.mark.slow
 
 def test_frozen_results_stand_beside_the_readers_own(book):
     """They hold numbers, machine and date; where the same parameters give something else, the page says so."""
+    profile = book.root / "profiles" / "quick.yml"
+    profile.write_text(profile.read_text().replace("reduced: true\n", ""))
     assert book.run("build", "--no-pdf").returncode == 0
     done = book.run("freeze")
     assert done.stdout.split() == ["reference/quick/double.json", "reference/quick/alone.json"]
@@ -34,6 +36,18 @@ def test_frozen_results_stand_beside_the_readers_own(book):
     assert "5.50 ± 0.50 in the Quick profile" in book.html("book/index")
     assert "further from this run than the seeds&#x27; spread" in book.html("book/index")
     assert "95 % interval of the mean 0.258 … 2.74" in book.html("book/index")
+
+
+def test_a_reduced_profiles_results_stand_only_beside_the_same_run(book):
+    """They are no results to be compared with others: a number in the prose is a dash, the note says what they were."""
+    prose = (book.root / "book" / "index.md").read_text()
+    book.write("book/index.md", f"{prose}\n\nIt was {{reference}}`alone:x`.\n")
+    assert book.run("build", "--no-pdf").returncode == 0
+    assert book.run("freeze").returncode == 0
+    assert book.run("build", "--no-pdf").returncode == 0
+    page = book.html("book/index")
+    assert re.search(r"It was <span[^>]*>—</span>", page)
+    assert page.count("1.50 ± 0.50 in the Quick profile") == 1
 
 
 def test_only_good_runs_become_references(book):

@@ -18,7 +18,7 @@ from benchbook.folders import fill
 from benchbook.notebook import merged
 from benchbook.pictures import Compressed, Pictures
 from benchbook.plan import Plan, Project
-from benchbook.reference import FAULTS, FOLDER, faults, read_references
+from benchbook.reference import FAULTS, FOLDER, faults, read_profile, read_references
 from benchbook.rendering import STATE_FILE, sphinx
 from benchbook.rows import Comparison
 from benchbook.runs_data import publish
@@ -97,6 +97,7 @@ def describe(
     """
     shown = book.shown()
     references, others = read_references(project.root), {found.experiment: _others(found) for found in compared}
+    repeated = read_profile(project.root, book.name) if book.reduced else {}
     places = {page: place for place, page in enumerate(toc.pages(project.root))}
     pages = {name: toc.page_of(path, project.root) for name, path in project.notebooks.items()}
     entries = {}
@@ -118,6 +119,7 @@ def describe(
             "changed_parameters": run.changed_parameters if run else {},
             "results": results,
             "reference": references.get(name, {}),
+            "repeated": repeated.get(name, {}),
             "others": others.get(name, []),
         }
     profile = {"name": book.name, "title": book.title, "note": book.note, "reduced": book.reduced}

@@ -135,10 +135,13 @@ def _print_estimate(
     found = estimate.predictions(project, options.profile, missing)
     workers = estimate.workers(len(missing), options.jobs, options.executor)
     for prediction in found:
-        print(f"{estimate.clock(prediction.seconds):>7}  {prediction.run.label}: {prediction.basis}")
+        clock = estimate.clock(prediction.seconds) + "?" * prediction.is_guess
+        print(f"{clock:>8}  {prediction.run.label}: {prediction.basis}")
     unknown = sum(prediction.seconds is None for prediction in found)
     words = f"{len(missing)} of {len(book.runs)} runs to make, {workers} at once" if missing else "no run to make"
     words += f": about {estimate.clock(estimate.total(found, workers))}" if len(found) > unknown else ""
+    guesses = sum(prediction.is_guess for prediction in found)
+    words += f", {guesses} guessed (?): nothing here shows how their time grows" if guesses else ""
     print(words + (f", and {unknown} of which nothing is known" if unknown else ""))
     if found and estimate.is_busy():
         print("this machine is busy: while it is, expect more")

@@ -31,11 +31,12 @@ class Past:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The seconds that a run will take, None where nothing is known of it, and what says so."""
+    """The seconds that a run will take, None where nothing is known of it, what says so, and whether it is a guess."""
 
     run: Run
     seconds: float | None
     basis: str
+    is_guess: bool = False
 
 
 def predictions(project: Project, profile: str, runs: Iterable[Run]) -> list[Prediction]:
@@ -77,22 +78,25 @@ def scaled(reference: Mapping[str, Any], rate: float) -> Past:
     return Past(reference["parameters"], reference["seconds"] * factor, what)
 
 
-def predict(parameters: Mapping[str, Any], pasts: Sequence[Past]) -> tuple[float | None, str]:
-    """Seconds, and the basis in words, from the past run whose parameters are nearest; of equally near ones the last.
+def predict(parameters: Mapping[str, Any], pasts: Sequence[Past]) -> tuple[float | None, str, bool]:
+    """Seconds, the basis in words, and whether they are a guess: from the past run whose parameters are nearest.
 
-    Where past runs show how the time grows with a parameter in which that one differs, it is scaled by it.
+    Of equally near ones the last counts. Where past runs show how the time grows with a parameter in which that one
+    differs, it is scaled by it; otherwise it is a guess.
     """
     near = min(reversed(pasts), key=lambda past: distance(parameters, past.parameters), default=None)
     if near is None:
-        return None, "no run of it is known"
-    seconds, words = near.seconds, []
+        return None, "no run of it is known", False
+    seconds, words, is_guess = near.seconds, [], False
     for name in differing(parameters, near.parameters):
         words.append(f"{name} {near.parameters.get(name, 'unset')}")
         power = growth(name, pasts)
         if power is not None and _positive(parameters.get(name)) and _positive(near.parameters.get(name)):
             seconds *= (parameters[name] / near.parameters[name]) ** power
             words[-1] += f", time ∝ {name}^{power:.2g}"
-    return seconds, near.what + (f" with {'; '.join(words)}" if words else "")
+        else:
+            is_guess = True
+    return seconds, near.what + (f" with {'; '.join(words)}" if words else ""), is_guess
 
 
 def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
@@ -125,7 +129,7 @@ def growth(name: str, pasts: Iterable[Past]) -> float | None:
             others = {key: given for key, given in past.parameters.items() if key not in (name, "seed")}
             point = math.log(past.parameters[name]), math.log(past.seconds)
             alike.setdefault(json.dumps(others, sort_keys=True), []).append(point)
-    slopes = [sums(points) for points in alike.values()]
+    slopes = [sums(points) for points in alike.values() if len({x for x, _ in points}) > 1]
     squares = sum(square for _, square in slopes)
     return sum(product for product, _ in slopes) / squares if squares else None
 

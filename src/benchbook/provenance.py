@@ -113,7 +113,7 @@ def provenance_lines(env: BuildEnvironment, node: nodes.Element) -> list[tuple[s
         (kind[:-1], name),
         *_decided(record, kind),
         ("made from", ", ".join(record.get("made_from", ()))),
-        ("reference", referred(entry, kind, name, record)),
+        *(("reference", referred(entry[which], entry["results"], kind, name)) for which in ("reference", "repeated")),
         *(("other run", f"{found if kind == 'claims' else show(found)} ({label})") for label, found in others if found),
         ("parameters", f"{changed}; all others as by default" if changed else "all as by default"),
         ("profile", profile["title"] + (" (a reduced run)" if profile["reduced"] else "")),
@@ -147,9 +147,8 @@ def interval(record: dict[str, Any]) -> str:
     return f"; 95 % interval of the mean {low} … {high}"
 
 
-def referred(entry: dict[str, Any], kind: str, name: str, record: dict[str, Any]) -> str:
+def referred(reference: dict[str, Any], results: dict[str, Any], kind: str, name: str) -> str:
     """The reference result of a value or a claim: from which profile, machine and day, and whether a value is far."""
-    reference = entry["reference"]
     known = reference.get(kind, {}).get(name)
     if known is None:
         return ""
@@ -157,8 +156,8 @@ def referred(entry: dict[str, Any], kind: str, name: str, record: dict[str, Any]
     where = ", ".join(filter(None, (environment.get("device"), environment["machine"], reference["date"])))
     if kind == "claims":
         return f"{VERDICTS[known['holds']]} in the {reference['profile']} profile ({where})"
-    same = reference["parameters"] == entry["results"]["parameters"]
-    far = "; further from this run than the seeds' spread" if same and differs(record, known) else ""
+    same = reference["parameters"] == results["parameters"]
+    far = "; further from this run than the seeds' spread" if same and differs(results[kind][name], known) else ""
     return f"{show(known)} in the {reference['profile']} profile ({where}){far}"
 
 

@@ -50,7 +50,7 @@ def freeze(project: Project, book: Plan, how: Mapping[Path, State], names: Itera
 def _content(book: Plan, folder: Path, rate: float) -> dict[str, Any]:
     results, status = read_results(folder), read_status(folder) or {}
     day = datetime.datetime.fromtimestamp(status["ended"], datetime.UTC).date().isoformat()
-    head = {"profile": book.title, "date": day, "fingerprint": results["fingerprint"]}
+    head = {"profile": book.title, "reduced": book.reduced, "date": day, "fingerprint": results["fingerprint"]}
     here = results["environment"]["machine"] == machine.description()
     head |= {"matrix_rate": round(rate)} if here else {}  # of the machine that made the run, or none
     return head | {"data": status["ingredients"].get("data", {})} | {key: results[key] for key in KEPT}
@@ -64,14 +64,14 @@ def _write(path: Path, content: Mapping[str, Any]) -> Path:
 
 
 def read_references(root: Path) -> dict[str, dict[str, Any]]:
-    """The reference results by experiment, of whatever profile, of several the newest.
+    """The reference results by experiment, of whatever profile that is not reduced, of several the newest.
 
-    Raises BookError where one cannot be read.
+    Those of a reduced profile only say how long its runs take. Raises BookError where one cannot be read.
     """
     found: dict[str, dict[str, Any]] = {}
     for path in sorted((root / FOLDER).glob("*/*.json")):
         content = _read(path)
-        if found.get(path.stem, content)["date"] <= content["date"]:
+        if not content.get("reduced") and found.get(path.stem, content)["date"] <= content["date"]:
             found[path.stem] = content
     return found
 
