@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import zipfile
@@ -48,6 +49,40 @@ def test_a_reduced_profiles_results_stand_only_beside_the_same_run(book):
     page = book.html("book/index")
     assert re.search(r"It was <span[^>]*>—</span>", page)
     assert page.count("1.50 ± 0.50 in the Quick profile") == 1
+
+
+def test_what_did_not_come_out_again_is_listed(book):
+    """Of three numbers of this profile's reference one is moved within its seeds' spread, one beyond, one stays."""
+    prose = (book.root / "book" / "index.md").read_text()
+    book.write("book/index.md", f"{prose}\n\n```{{reproduced}}\n```\n")
+    assert book.run("build", "--no-pdf").returncode == 0
+    assert "No results of runs with these parameters are kept" in book.html("book/index")
+    assert book.run("freeze").returncode == 0
+    assert book.run("build", "--no-pdf").returncode == 0
+    assert rows(book) == [("Double a number", "1", "1", "1", "1"), ("Stand alone", "1", "1", "0", "0")]
+    kept = book.root / "reference" / "quick"
+    alone, double = (json.loads((kept / f"{name}.json").read_text()) for name in ("alone", "double"))
+    alone["values"]["x"]["mean"] += 0.9  # of spreads of 0.5 and 0.5
+    double["values"]["twice"] |= {"values": [9.0], "mean": 9.0}
+    double["claims"]["bigger"]["holds"] = None
+    for name, changed in (("alone", alone), ("double", double)):
+        (kept / f"{name}.json").write_text(json.dumps(changed))
+    assert book.run("build", "--no-pdf").returncode == 0
+    assert rows(book) == [
+        *[("Double a number", "1", "0", "1", "0"), ("Stand alone", "1", "1", "0", "0")],
+        *[("Double a number", "twice", "8 s", "9 s"), ("Double a number", "bigger", "✓ holds", "≈ too close to call")],
+    ]
+
+
+def rows(book):
+    """The cells of the start page's tables of what came out again, without the machine and the date."""
+    text = book.html("book/index").partition("came out again")[2]
+    found = re.findall(r"<tr.*?</tr>", text, re.DOTALL)
+    cells = [re.findall(r"<td>(.*?)</td>", row, re.DOTALL) for row in found]
+    plain = [
+        [re.sub(r"<[^>]*>", "", html.unescape(cell)).replace("\xa0", " ").strip() for cell in row] for row in cells
+    ]
+    return [tuple(cell for cell in row if ", 20" not in cell) for row in plain if row]
 
 
 def test_only_good_runs_become_references(book):

@@ -8,6 +8,7 @@
 {runs}                     directive of `runs_page`: the runs of each experiment side by side
 {bench}                    directive of `bench_page`: what the bench of the project has measured
 {faults}                   directive of `faults_page`: what was broken on purpose, and what came of it
+{reproduced}               directive of `reproduced_page`: what came out again as the reference results have it
 {brief}, {shown}           directives of `answers_page`: a course brief answered; a chapter's output shown once more
 """
 
@@ -276,6 +277,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.setup_extension("benchbook.drawings")
     app.setup_extension("benchbook.cells")
     app.setup_extension("benchbook.faults_page")
+    app.setup_extension("benchbook.reproduced_page")
     app.connect("env-get-outdated", outdated)
     app.connect("doctree-read", add_states)
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}
