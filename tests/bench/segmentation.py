@@ -20,14 +20,14 @@ SIZES = {"resnet101": (96, 16), "mobilenet_v3_large": (224, 16), "small": (64, 9
 
 
 def pairs(quick: bool) -> list[Pair]:
-    """torchvision's networks, and the small one, whose trunk costs so little that its head counts."""
+    """torchvision's networks and the small one; mobilenet's trunk costs so little that upsampling and loss count."""
     return [
         Pair(
             f"{EPOCHS} epochs of the last layer, {backbone}",
             functools.partial(_train, backbone, True),
             "the frozen network in every epoch",
             functools.partial(_train, backbone, False),
-            goal=5 if backbone == "small" else 8,
+            goal=None if backbone == "mobilenet_v3_large" else 8,
             slow=backbone == "resnet101",
         )
         for backbone in SIZES
