@@ -67,6 +67,19 @@ def test_trunk_and_head_are_the_network(backbone, released):
     assert all(p.requires_grad for p in head.parameters())
 
 
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_logits_are_enlarged_as_torch_does(precision):
+    """Values and derivatives are those of torch's own bilinear interpolation, in float32 under autocast as well."""
+    logits = torch.randn(3, 2, 5, 7, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    expected = F.interpolate(logits, (30, 30), mode="bilinear")
+    with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+        found = deeplab.Enlarge(30)(logits)
+    upstream = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1))
+    gradients = (torch.autograd.grad((outputs * upstream).sum(), logits)[0] for outputs in (found, expected))
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(*gradients, rtol=1e-5, atol=1e-5)
+
+
 def test_layers_are_counted_from_the_end(model):
     """All of them can be released; none, or more than there are, cannot."""
     number = len(deeplab.layers(model))

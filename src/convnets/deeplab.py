@@ -153,12 +153,24 @@ def split(model: DeepLabV3, size: int, released: int = 1) -> tuple[nn.Sequential
 
 
 class Enlarge(nn.Module):
-    """Logits enlarged to `size` pixels a side as torchvision does, bilinearly; in float32, channel after channel."""
+    """Logits [N, C, h, w] enlarged to `size` pixels a side, in float32 and bilinearly, as torchvision does.
+
+    Interpolation is linear along each axis, so it is a product with one matrix from the left and one from the right:
+    quicker than `interpolate`, whose derivative adds up pixel after pixel, and on a card in no fixed order.
+    """
 
     def __init__(self, size: int) -> None:
         super().__init__()
         self.size = size
 
     def forward(self, logits: Tensor) -> Tensor:
-        """Logits [N, classes, size, size]; with few channels this layout is several times as fast as channels_last."""
-        return F.interpolate(logits.float().contiguous(), (self.size, self.size), mode="bilinear")
+        """Logits [N, C, size, size]."""
+        logits = logits.float().contiguous()
+        with torch.autocast(logits.device.type, enabled=False):
+            rows, columns = (self._weights(length, logits) for length in logits.shape[2:])
+            return rows @ (logits @ columns.T)
+
+    def _weights(self, length: int, like: Tensor) -> Tensor:
+        """What each of `size` points takes from each of `length` points, [size, length]."""
+        points = torch.eye(length, device=like.device, dtype=like.dtype)
+        return F.interpolate(points[None], self.size, mode="linear")[0].T
