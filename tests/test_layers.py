@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from convnets.layers import Concatenate, MyConv2d, MyDilatedConv2d
+from convnets.layers import Concatenate, ConvTranspose2d, MyConv2d, MyDilatedConv2d
 
 
 def outputs_and_gradients(layer: nn.Module, images: torch.Tensor) -> list[torch.Tensor]:
@@ -67,6 +67,36 @@ def test_an_even_kernel_needs_padding(kind):
     """No padding keeps the size under an even kernel, so none is guessed."""
     with pytest.raises(ValueError, match="kernel_size is 4: give padding"):
         kind(1, 1, 4)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("bias", [True, False])
+def test_transposed_convolution_is_pytorchs(bias, layout):
+    """The same outputs and the same three gradients, from the same weights."""
+    settings = {"stride": 2, "padding": 1, "output_padding": 1, "bias": bias, "dtype": torch.double}
+    torch.manual_seed(0)
+    ours, theirs = (kind(4, 6, 3, **settings) for kind in (ConvTranspose2d, nn.ConvTranspose2d))
+    ours.load_state_dict(theirs.state_dict())
+    images = torch.randn(2, 4, 5, 7, dtype=torch.double).to(memory_format=layout).requires_grad_()
+    upstream = torch.randn(2, 6, 10, 14, dtype=torch.double)
+    found, expected = (
+        [layer(images), *torch.autograd.grad(layer(images), [images, *layer.parameters()], upstream)]
+        for layer in (ours, theirs)
+    )
+    torch.testing.assert_close(found, expected)
+
+
+def test_what_is_joined_gets_the_gradients_of_cat():
+    """One channel or more, in either layout: values and gradients are those of `torch.cat`."""
+    for layout in (torch.contiguous_format, torch.channels_last):
+        parts = [torch.randn(2, number, 4, 6).to(memory_format=layout).requires_grad_() for number in (3, 1, 2)]
+        upstream = torch.randn(2, 6, 4, 6)
+        found, expected = (
+            [joined, *torch.autograd.grad(joined, parts, upstream)]
+            for joined in (Concatenate()(*parts), torch.cat(parts, 1))
+        )
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
+        assert found[0].is_contiguous(memory_format=torch.channels_last)
 
 
 def test_concatenation_crops_to_the_smallest():

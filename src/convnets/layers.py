@@ -1,8 +1,10 @@
-"""Layers written out: convolution with weights of its own, dilation by placing weights, concatenation."""
+"""Layers written out: convolution with weights of its own, dilated by placing them, transposed; concatenation."""
 
 from __future__ import annotations
 
 import math
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -60,6 +62,39 @@ class MyDilatedConv2d(nn.Module):
         return F.conv2d(images, kernel, self.bias, padding=self.padding)
 
 
+class ConvTranspose2d(nn.ConvTranspose2d):
+    """PyTorch's own; the bias's gradient is taken by itself, as oneDNN takes as long for it as for all the rest."""
+
+    def forward(self, images: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """The images, enlarged."""
+        if self.bias is None or output_size:
+            return super().forward(images, output_size)
+        outputs = F.conv_transpose2d(
+            images,
+            self.weight,
+            self.bias.detach(),
+            self.stride,
+            self.padding,  # type: ignore[arg-type]
+            self.output_padding,
+            self.groups,
+            self.dilation,
+        )
+        added: Tensor = _Added.apply(outputs, self.bias)
+        return added
+
+
+class _Added(torch.autograd.Function):
+    """The outputs [N, C, H, W] as they are: the bias [C] is in them already, and gets the gradient of a sum."""
+
+    @staticmethod
+    def forward(context: Any, outputs: Tensor, bias: Tensor) -> Tensor:
+        return outputs.view_as(outputs)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        return gradient, gradient.sum((0, 2, 3))
+
+
 class Concatenate(nn.Module):
     """Its inputs [N, C_i, H_i, W_i] side by side along the channels: a skip connection that hooks can see.
 
@@ -68,10 +103,15 @@ class Concatenate(nn.Module):
     """
 
     def forward(self, *images: Tensor) -> Tensor:
-        """The images, joined."""
+        """The images, joined; in memory their channels are next to each other, as channels_last has them."""
         height, width = (min(image.shape[axis] for image in images) for axis in (2, 3))
         # Under autocast a convolution reads bfloat16 anyway: joined in float32, all channels would be cast once more.
-        return torch.cat([image[:, :, :height, :width].to(images[0].dtype) for image in images], 1)
+        parts = [image[:, :, :height, :width].to(images[0].dtype) for image in images]
+        for part in parts:
+            if part.requires_grad:  # its gradient is cut out of a wider one, which other layers read very slowly
+                part.register_hook(partial(Tensor.contiguous, memory_format=torch.channels_last))
+        # Along the last axis, because a single channel leaves `cat` to guess the layout, and it guesses the other one.
+        return torch.cat([part.permute(0, 2, 3, 1) for part in parts], 3).permute(0, 3, 1, 2)
 
 
 def _draw(fan_in: int, *shape: int) -> nn.Parameter:

@@ -12,7 +12,7 @@ from safetensors.torch import load
 from torch import Tensor, nn
 
 from convnets import archives
-from convnets.layers import Concatenate, MyConv2d, MyDilatedConv2d
+from convnets.layers import Concatenate, ConvTranspose2d, MyConv2d, MyDilatedConv2d
 
 
 class RegressionCNN(nn.Module):
@@ -261,7 +261,7 @@ def _halving(in_channels: int, out_channels: int, kernel_size: int) -> nn.Sequen
 
 def _doubling(in_channels: int, out_channels: int, kernel_size: int) -> nn.Sequential:
     """A block that doubles height and width: of the two sizes that a stride of 2 makes equal, the even one."""
-    convolution = nn.ConvTranspose2d(
+    convolution = ConvTranspose2d(
         in_channels,
         out_channels,
         kernel_size,
