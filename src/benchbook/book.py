@@ -14,6 +14,7 @@ from benchbook import atomic, built, toc
 from benchbook.built import PICTURES, TEXTS, WORK
 from benchbook.compare import compare
 from benchbook.errors import BookError
+from benchbook.fingerprint import Snapshot
 from benchbook.folders import fill
 from benchbook.notebook import merged
 from benchbook.pictures import Compressed, Pictures
@@ -143,7 +144,8 @@ def build(project: Project, book: Plan, how: Mapping[Path, State], *, pdf: bool 
         return "nothing has changed"
     built.forget(project)
     states = {name: how[run.folder] for name, run in book.shown().items()}
-    compared = [compare(project, name, book) for name in states if (project.runs / name).is_dir()]
+    snapshot = Snapshot()
+    compared = [compare(project, name, book, snapshot) for name in states if (project.runs / name).is_dir()]
     pictures = Compressed(project.build / PICTURES)
     source = stage(project, book, states, compared, pictures=pictures)
     whole = all(state.name == "ok" for state in states.values())

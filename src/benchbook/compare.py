@@ -22,15 +22,17 @@ from benchbook.rows import SEED, Comparison, Made, Row
 from benchbook.state import EXECUTED, History, damaged_file, read_results, read_status
 
 
-def compare(project: Project, name: str, book: Plan) -> Comparison:
+def compare(project: Project, name: str, book: Plan, snapshot: fingerprint.Snapshot | None = None) -> Comparison:
     """The successful runs of an experiment; the profile `book` says which of them the book shows.
+
+    Several comparisons may share a snapshot of the sources.
 
     Raises BookError, with the nearest name, where there is no such experiment.
     """
     experiment = project.experiment(name)
     shown = book.shown().get(name)
     entry = _entry(project, book, experiment)
-    sources = _Sources(project)
+    sources = _Sources(project, snapshot or fingerprint.Snapshot())
     groups: dict[str, list[Made]] = {}
     for folder, status in History(project.runs / name).statuses.items():
         results = _results(folder, status) if status["state"] == "ok" else None
@@ -77,8 +79,8 @@ def profile_line(experiment: Experiment, parameters: Mapping[str, Any], entry: M
 class _Sources:
     """What a run made today would depend on, read once for each experiment."""
 
-    def __init__(self, project: Project) -> None:
-        self.project = project
+    def __init__(self, project: Project, snapshot: fingerprint.Snapshot) -> None:
+        self.project, self.snapshot = project, snapshot
         self.today = cache(self._today)
 
     def differences(self, name: str, ingredients: Mapping[str, Any]) -> tuple[str, ...]:
@@ -101,8 +103,8 @@ class _Sources:
     def _today(self, name: str) -> tuple[Experiment, dict[str, Any], fingerprint.Closure]:
         experiment = self.project.experiment(name)
         roots = self.project.source_roots(experiment)
-        static = fingerprint.static_ingredients(experiment.code, *roots)
-        return experiment, static, fingerprint.closure(experiment.code, *roots)
+        static = fingerprint.static_ingredients(experiment.code, *roots, snapshot=self.snapshot)
+        return experiment, static, fingerprint.closure(experiment.code, *roots, snapshot=self.snapshot)
 
 
 def _entry(project: Project, book: Plan, experiment: Experiment) -> dict[str, dict[str, Any]]:

@@ -26,7 +26,7 @@ SPHINX = {
     "latex_individualpages": False,  # jupyter-book wants it said
 }
 WHOLE = ".whole"  # the mark of a build that came to its end
-KEPT = ("doctrees", "html", "jupyter_execute", "shown", "singlehtml")
+KEPT = ("doctrees", "html", "jupyter_execute", "shown", "singlehtml", "templates")
 UNUSED = {"sphinx_thebe"}  # it names a script in the network, twice on the search page
 
 
@@ -53,6 +53,7 @@ def sphinx(source: Path, target: Path, builder: str, strict: bool, offered: bool
             if builder == "singlehtml":
                 app.set_html_assets_policy("always")
             app.build()
+        gc.freeze()  # nor does Python's end look through them, which takes a fifth of a small build
     except Exception as raised:  # an extension's own error is as much the author's to mend as a warning
         error = " ".join(f"{type(raised).__name__}: {raised}".split())
     problems = [_plain(line, source) for line in log.getvalue().splitlines() if line.strip()] + [error] * bool(error)

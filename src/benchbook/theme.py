@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from jinja2 import FileSystemBytecodeCache
 from markupsafe import escape
 from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped]
 from pygments.token import Name, Punctuation  # type: ignore[import-untyped]
@@ -77,6 +78,14 @@ def add_static_files(app: Sphinx) -> None:
             shutil.copy(str(importlib.metadata.distribution(MATHJAX[0]).locate_file(MATHJAX[1])), target)
 
 
+def keep_templates(app: Sphinx) -> None:
+    """The theme's templates, compiled once for all builds: that takes as long as to write two pages with them."""
+    if templates := getattr(app.builder, "templates", None):
+        folder = Path(app.doctreedir).parent / "templates"
+        folder.mkdir(exist_ok=True)
+        templates.environment.bytecode_cache = FileSystemBytecodeCache(str(folder))
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Registers all this with Sphinx."""
     PygmentsBridge.html_formatter = Highlighted
@@ -84,6 +93,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_css_file("benchbook.css")
     app.connect("config-inited", announce)
     app.connect("builder-inited", add_static_files)
+    app.connect("builder-inited", keep_templates)
     app.connect("doctree-read", plain_titles, priority=400)  # before Sphinx collects them
     app.connect("html-page-context", plain_context, priority=900)  # after the theme's own
     app.connect("html-page-context", without_roles)
