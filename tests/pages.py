@@ -1,7 +1,8 @@
 """Every page of a built book in headless Chromium, from its files, without a network: `python -m tests.pages FOLDER`.
 
-A page is opened once. It must load without an error, with its mathematics set; axe-core must find nothing serious, its
-contrast must hold in dark mode, too; its text must fit a screen 360 pixels wide; its sliders must obey the keyboard.
+A page is opened once. It must load without an error, with its mathematics set and whole; axe-core must find nothing
+serious, its contrast must hold in dark mode, too; its text must fit a screen 360 pixels wide; its sliders must obey the
+keyboard.
 """
 
 from __future__ import annotations
@@ -46,6 +47,11 @@ TOO_WIDE = """width => {
   return [...(sideways > width ? [`scrolls sideways to ${sideways} pixels`] : []),
           ...innermost.map(box => `${box.outerHTML.slice(0, 100)} ends at ${box.getBoundingClientRect().right}`)];
 }"""
+
+# On a screen of usual width no formula may need scrolling: what is cut off looks like the whole.
+CUT = """() => [...document.querySelectorAll('mjx-container')]
+  .filter(box => box.clientWidth && box.scrollWidth > box.clientWidth + 1)
+  .map(box => `formula ${box.closest('.math').id} is ${box.scrollWidth} pixels wide and has ${box.clientWidth}`)"""
 
 # Outlines of letters have nothing that axe-core asks about, and are most of a page.
 EMPTY = "() => document.querySelectorAll('mjx-container > *').forEach(box => box.replaceChildren())"
@@ -99,7 +105,7 @@ def wrong_page(page: Any, path: Path) -> list[str]:
     page.emulate_media(color_scheme="light")
     page.set_viewport_size(WIDE)
     page.open(path)
-    lines = page.evaluate(TYPESET)
+    lines = page.evaluate(TYPESET) + page.evaluate(CUT)
     lines += wrong_sliders(page)
     lines += inaccessible(page)
     page.set_viewport_size(NARROW)

@@ -40,7 +40,8 @@ FAULTY = """<!doctype html><html lang="en" data-theme="light"><meta charset="utf
 <style>html[data-theme=dark] .dim { color: #333; background: #222 } .pale { color: #ddd }</style>
 <main><h1>Title</h1><p class="pale">too pale</p><p class="dim">dim at night</p><img src="nowhere.png">
 <input type="range" aria-label="stuck" onkeydown="event.preventDefault()"><p>{}</p>
-<span class="math">x^2</span></main>"""
+<span class="math">x^2</span><div class="math" id="long" style="width: 9em"><mjx-container style="display: block;
+  overflow: auto"><svg width="900" height="9"></svg></mjx-container></div></main>"""
 
 
 @pytest.mark.slow
@@ -75,11 +76,19 @@ def test_every_page_of_a_book_is_for_everybody(book, page):
 
 @pytest.mark.browser
 def test_what_is_wrong_with_a_page_is_found(tmp_path, page):
-    """Errors, failed requests, bare formulas, stuck sliders, missing labels, low contrast, sideways scrolling."""
+    """Errors, failed requests, bare and cut formulas, stuck sliders, missing labels, low contrast, sideways scrolling."""
     path = tmp_path / "page.html"
     path.write_text(FAULTY.replace("{}", "wide" * 100))
     found = "\n".join(wrong_page(page, path))
-    for fault in ("said aloud", "nowhere.png", "mathematics without", "a slider stays", "image-alt", "too pale"):
+    for fault in (
+        "said aloud",
+        "nowhere.png",
+        "mathematics without",
+        "a slider stays",
+        "image-alt",
+        "too pale",
+        "formula long",
+    ):
         assert fault in found
     assert "in dark mode: color-contrast (serious, 2 places)" in found
     assert "on a narrow screen: scrolls sideways to" in found
