@@ -76,7 +76,7 @@ def test_every_page_of_a_book_is_for_everybody(book, page):
 
 @pytest.mark.browser
 def test_what_is_wrong_with_a_page_is_found(tmp_path, page):
-    """Errors, failed requests, formulas bare or cut, stuck sliders, missing labels, low contrast, sideways scrolling."""
+    """Errors, failed requests, formulas bare or cut, stuck sliders, no labels, low contrast, sideways scrolling."""
     path = tmp_path / "page.html"
     path.write_text(FAULTY.replace("{}", "wide" * 100))
     found = "\n".join(wrong_page(page, path))
