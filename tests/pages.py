@@ -49,7 +49,7 @@ TOO_WIDE = """width => {
 }"""
 
 # On a screen of usual width no formula may need scrolling: what is cut off looks like the whole.
-CUT = """() => [...document.querySelectorAll('mjx-container')]
+CUT = """() => [...document.querySelectorAll('div.math mjx-container')]
   .filter(box => box.clientWidth && box.scrollWidth > box.clientWidth + 1)
   .map(box => `formula ${box.closest('.math').id} is ${box.scrollWidth} pixels wide and has ${box.clientWidth}`)"""
 
