@@ -82,6 +82,17 @@ def test_a_failed_run_is_shown_and_told_on_every_build(book):
         assert "benchbook-missing" in book.html("book/index")
 
 
+def test_a_profile_may_leave_chapters_out(book):
+    """What a chapter that has not run says of its figures, which are not there, does not stop the others."""
+    text = (book.root / "experiments" / "double.ipynb").read_text()
+    book.write("experiments/double.ipynb", text.replace("The sum", "See {numref}`fig-sum`: the sum"))
+    assert book.run("build", "--no-pdf").returncode == 2  # no figure has this name
+    book.write("profiles/small.yml", "title: Small\nnote: one of two\nruns:\n  - experiment: alone\n")
+    done = book.run("build", "--no-pdf", "--profile", "small")
+    assert done.returncode == 0, done.stderr
+    assert "benchbook-state-not-run" in book.html("experiments/double")
+
+
 def test_a_claim_that_a_rerun_contradicts_is_marked(book):
     """The verdict in the text and on the claims page follows the run."""
     profile = (book.root / "profiles" / "quick.yml").read_text()
@@ -98,6 +109,7 @@ def test_a_claim_that_a_rerun_contradicts_is_marked(book):
         ("{value}`double:twise`", "experiment 'double' records no value 'twise'; did you mean 'twice'"),
         ("{value}`duoble:twice`", "there is no experiment 'duoble'; did you mean 'double'"),
         ("{claim}`double:biggest`", "experiment 'double' records no claim 'biggest'; did you mean 'bigger'"),
+        ("```{where} duoble:twice\nWords.\n```", "there is no experiment 'duoble'; did you mean 'double'"),
         ("[lost](nowhere.md)", "nowhere.md"),
     ],
 )
@@ -110,6 +122,29 @@ def test_a_name_that_is_nowhere_stops_the_build(book, role, says):
         assert says in done.stderr
         assert "book/claims.md" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_prose_may_depend_on_what_a_run_recorded(book):
+    """What stands under {where} is there with the value or the claim that it names, and otherwise what `else` says."""
+    book.write(
+        "book/claims.md",
+        "# Claims\n\n```{where} double:twice\n:else: No number.\n- Twice: {value}`double:twice`\n```\n\n"
+        "```{where} double:bigger\nA *claim*.\n```\n\n"
+        "```{where} double:thrice\n:else: No `thrice`.\nThree times.\n```\n\n"
+        "```{where} double:thrice\nFour times.\n```\n",
+    )
+    assert book.run("build", "--no-pdf").returncode == 0
+    html = book.html("book/claims")
+    assert re.search(r"<li>\s*<p>Twice: .{0,80}>8\u00a0s</button>", html, re.DOTALL)
+    assert "<em>claim</em>" in html
+    assert re.search(r"No <code[^>]*><span[^>]*>thrice", html)
+    for absent in ("No number", "Three times", "Four times"):
+        assert absent not in html
+    break_alone(book)
+    book.write("book/claims.md", "# Claims\n\n```{where} alone:x\n:else: It has failed.\nIt is there.\n```\n")
+    assert book.run("build", "--no-pdf").returncode == 1
+    assert "It has failed." in book.html("book/claims")
+    assert "It is there." not in book.html("book/claims")
 
 
 def test_what_a_run_says_is_text_and_never_markup(book):

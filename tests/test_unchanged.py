@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from benchbook import built as built_of
 from tests.bench import _books
 
 pytestmark = pytest.mark.slow
@@ -112,3 +113,17 @@ def test_many_stale_runs_cost_one_look_at_the_sources(tmp_path):
         assert found["said"].count("changed: src/convnets/colour.py (notebook → convnets.colour)") == runs
         read[runs] = {name: times for name, times in found["read"].items() if not name.startswith("runs/")}
     assert read[3] == read[12]
+
+
+def test_every_file_of_the_engine_makes_a_new_book(tmp_path, monkeypatch):
+    """What renders is all of the package: its code, what a page loads, and how paper looks."""
+    package = tmp_path / "benchbook"
+    shutil.copytree(built_of.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__", "template"))
+    monkeypatch.setattr(built_of, "PACKAGE", package)
+    digests = {built_of.engine.__wrapped__()}
+    files = [path for path in package.rglob("*") if path.is_file()]
+    for path in files:
+        path.write_bytes(path.read_bytes() + b"\n")
+        digests.add(built_of.engine.__wrapped__())
+    assert "book.typ" in {path.name for path in files}
+    assert len(digests) == len(files) + 1

@@ -57,7 +57,7 @@ class Bench(SphinxDirective):
         found: list[nodes.Node] = [nodes.paragraph("", machine(report))]
         if drawn:
             found.append(self.picture(drawn))
-        found.append(table(["work", "ours", "peer", "it takes", "ratio, least … most", "goal"], rows(report["rows"])))
+        found.append(table(["work", "ours", "peer", "it takes", "ratio", "least … most", "goal"], rows(report["rows"])))
         if report["growth"]:
             found.append(nodes.paragraph("", "Growth: the slope of the time over the size, both on logarithmic axes."))
             found.append(table(["size", "from … to", "ours", "peer", "its slope"], slopes(report["growth"])))
@@ -108,13 +108,18 @@ def rows(measured: Iterable[Mapping[str, Any]]) -> list[list[str]]:
     """The table's rows: every single pair."""
     found = []
     for row in measured:
-        ours, peer = (f"{statistics.median(row[side]):.3g} s" if row[side] else "" for side in ("ours", "peer"))
-        ratio = f"{row['ratio']:.2f}, {row['ratio_min']:.2f} … {row['ratio_max']:.2f}" if row["peer"] else ""
-        goal = [f"≥ {row['goal']:g}"] if row["goal"] else []
-        goal += [f"≤ {row['limit']:g} s"] if row["limit"] else []
-        kept = {True: " ✓", False: " ✗", None: ""}[row["met"]]
-        found.append([row["name"], ours, row["peer_name"], peer, ratio, ", ".join(goal) + kept])
+        ours, peer = (f"{statistics.median(row[side]):.3g}\xa0s" if row[side] else "" for side in ("ours", "peer"))
+        ratio, span = (f"{row['ratio']:.3g}", spread(row, "ratio")) if row["peer"] else ("", "")
+        goal = [f"≥\xa0{row['goal']:g}"] if row["goal"] else []
+        goal += [f"≤\xa0{row['limit']:g}\xa0s"] if row["limit"] else []
+        kept = {True: "\xa0✓", False: "\xa0✗", None: ""}[row["met"]]
+        found.append([row["name"], ours, row["peer_name"], peer, ratio, span, ", ".join(goal) + kept])
     return found
+
+
+def spread(row: Mapping[str, Any], name: str) -> str:
+    """The least and the largest of the repetitions, which stay on one line."""
+    return f"{row[f'{name}_min']:.3g}\xa0…\xa0{row[f'{name}_max']:.3g}"
 
 
 def slopes(measured: Iterable[Mapping[str, Any]]) -> list[list[str]]:
@@ -123,7 +128,7 @@ def slopes(measured: Iterable[Mapping[str, Any]]) -> list[list[str]]:
     def said(row: Mapping[str, Any], name: str) -> str:
         if row[name] is None:
             return ""
-        return f"{row[name]:.2f}, {row[f'{name}_min']:.2f} … {row[f'{name}_max']:.2f}"
+        return f"{row[name]:.2f}, {spread(row, name)}"
 
     return [
         [

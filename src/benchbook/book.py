@@ -148,7 +148,9 @@ def build(project: Project, book: Plan, how: Mapping[Path, State], *, pdf: bool 
     compared = [compare(project, name, book, snapshot) for name in states if (project.runs / name).is_dir()]
     pictures = Compressed(project.build / PICTURES)
     source = stage(project, book, states, compared, pictures=pictures)
-    whole = all(state.name == "ok" for state in states.values())
+    pages = toc.pages(project.root)
+    chapters = {name for name, path in project.notebooks.items() if toc.page_of(path, project.root) in pages}
+    whole = chapters <= states.keys() and all(state.name == "ok" for state in states.values())
     made = project.build / WORK / "html"  # here Sphinx keeps at hand what it need not write again
     offered = pdf and book.strict  # a book that is not strict may turn out to have no PDF
     _stop_at(sphinx(source, made, "html", book.strict, offered), whole, book.strict)

@@ -89,8 +89,10 @@ def digest(project: Project, book: Plan, how: Mapping[Path, State], sources: Ite
 @functools.cache  # the code that runs stays what it is
 def engine() -> str:
     """The digest of what renders: this package, and the versions of what it renders with."""
-    files = [*sorted(PACKAGE.glob("*.py")), *sorted((PACKAGE / "static").iterdir())]
-    versions = [fingerprint.version(name) for name in ("sphinx", "jupyter-book", "myst-nb", "sphinx-book-theme")]
+    files = sorted(path for folder in (PACKAGE, PACKAGE / "static") for path in folder.iterdir() if path.is_file())
+    versions = [
+        fingerprint.version(name) for name in ("sphinx", "jupyter-book", "myst-nb", "sphinx-book-theme", "typst")
+    ]
     return fingerprint.hash_text(
         "\n".join([*(f"{path.name} {fingerprint.hash_file(path)}" for path in files), *versions])
     )

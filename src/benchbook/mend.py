@@ -254,8 +254,8 @@ def _seat(target: Node) -> Node:
 
 
 def plain(element: Node | None) -> str:
-    """An element's text on one line."""
-    return " ".join(element.get_text().split()) if element else ""
+    """An element's text on one line; spaces that hold words together stay what they are."""
+    return re.sub(r"[^\S\xa0]+", " ", element.get_text()).strip() if element else ""
 
 
 def document(element: Node) -> str:

@@ -3,6 +3,7 @@
 {value}`experiment:name`   a number with its unit; a click shows its provenance
 {claim}`experiment:name`   a sentence with its numbers, and whether it held in this run
 {reference}`experiment:name`   the same number in the reference results
+{where} experiment:name    directive: prose for runs that recorded this value or claim
 {claims}                   directive: a table of all claims
 {chapters}                 directive of `chapters_page`: a card for each chapter
 {runs}                     directive of `runs_page`: the runs of each experiment side by side
@@ -18,9 +19,10 @@ import contextlib
 import html
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from docutils import nodes
+from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
@@ -100,6 +102,23 @@ class ReferenceRole(SphinxRole):
         return [nodes.inline("", show(record), reftitle=where, classes=["benchbook-number"])], []
 
 
+class Where(SphinxDirective):
+    """{where} experiment:name: prose for runs that recorded this value or claim; `else` says what stands for others."""
+
+    required_arguments = 1
+    option_spec: ClassVar = {"else": directives.unchanged_required}
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        found = entry_of(self, "where", self.arguments[0])
+        if found is None:
+            return []
+        _, name, entry = found
+        if entry["state"] == "ok" and any(name in entry["results"][kind] for kind in ("values", "claims")):
+            return self.parse_content_to_nodes()
+        return [nodes.paragraph("", "", *self.parse_inline(self.options["else"])[0])] if "else" in self.options else []
+
+
 class Claims(SphinxDirective):
     """A table of every claim of the book, those that do not hold first."""
 
@@ -122,22 +141,28 @@ def verdict(holds: bool | None) -> str:
 
 def look_up(role: SphinxRole, kind: str) -> tuple[str, str, dict[str, Any]] | None:
     """The record that a role names, or None where its run has not succeeded; a name that is nowhere is an error."""
-    experiment, colon, name = role.text.rpartition(":")
-    if not colon:
-        experiment = role.env.temp_data.get(SPEAKER) or experiment_on(role.env, role.env.docname) or ""
-    known = state_of(role.env)["experiments"]
-    if experiment not in known:
-        error(role, f"{kind[:-1]} '{role.text}': there is no experiment '{experiment}'{nearest(experiment, known)}")
+    found = entry_of(role, kind[:-1], role.text)
+    if found is None or found[2]["state"] != "ok":
         return None
-    use(role.env, experiment)
-    entry = known[experiment]
-    if entry["state"] != "ok":
-        return None
+    experiment, name, entry = found
     records = entry["results"][kind]
     if name not in records:
         error(role, f"experiment '{experiment}' records no {kind[:-1]} '{name}'{nearest(name, records)}")
         return None
     return experiment, name, records[name]
+
+
+def entry_of(place: SphinxRole | SphinxDirective, kind: str, text: str) -> tuple[str, str, dict[str, Any]] | None:
+    """The experiment and the name that `experiment:name` or `name` mean here, and what is known of the experiment."""
+    experiment, colon, name = text.rpartition(":")
+    if not colon:
+        experiment = place.env.temp_data.get(SPEAKER) or experiment_on(place.env, place.env.docname) or ""
+    known = state_of(place.env)["experiments"]
+    if experiment not in known:
+        error(place, f"{kind} '{text}': there is no experiment '{experiment}'{nearest(experiment, known)}")
+        return None
+    use(place.env, experiment)
+    return experiment, name, known[experiment]
 
 
 @contextlib.contextmanager
@@ -150,8 +175,8 @@ def speaking_for(env: BuildEnvironment, experiment: str) -> Iterator[None]:
         del env.temp_data[SPEAKER]
 
 
-def error(role: SphinxRole, text: str) -> None:
-    logger.error(text, location=role.get_location())
+def error(place: SphinxRole | SphinxDirective, text: str) -> None:
+    logger.error(text, location=place.get_location())
 
 
 def _placeholder(text: str) -> nodes.Node:
@@ -267,6 +292,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_role("value", ValueRole())
     app.add_role("claim", ClaimRole())
     app.add_role("reference", ReferenceRole())
+    app.add_directive("where", Where)
     app.add_directive("claims", Claims)
     app.setup_extension("benchbook.theme")
     app.setup_extension("benchbook.downloads")

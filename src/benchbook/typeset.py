@@ -222,7 +222,7 @@ def longest_word(column: Iterable[Node]) -> str:
     """The part of a column that cannot be broken, as Typst is to measure it."""
     longest, shown = "", string
     for cell in column:
-        for word in re.split(r"[\s\u200b]+", breakable(plain(cell))):
+        for word in re.split(r"[ \u200b]+", breakable(plain(cell))):
             if len(word) > len(longest):
                 longest, shown = word, raw if cell.find("code") else string
     return shown(longest)

@@ -93,18 +93,19 @@ def train(
     # traced once: on networks as small as these the transforms' own work takes longer than the arithmetic
     gradients_and_losses = make_fx(together)(parameters, x, y)
     mean, square = torch.zeros_like(parameters), torch.zeros_like(parameters)
-    wanted, kept, losses = set(keep), {0: parameters}, []
+    # one block for all losses: kept one by one between the steps' large tensors, they hold gigabytes of heap open
+    losses = torch.empty(steps, len(parameters))
+    wanted, kept = set(keep), {0: parameters}
     for step in range(1, steps + 1):
-        gradients, values = gradients_and_losses(parameters, x, y)
+        gradients, losses[step - 1] = gradients_and_losses(parameters, x, y)
         mean.lerp_(gradients, 0.1)
         square.lerp_(gradients.square(), 0.001)
         scale = (square / (1 - 0.999**step)).sqrt() + 1e-8
         fading = min(1.0, 2 * (1 - (step - 1) / steps))
         parameters = parameters - fading * rate * mean / (1 - 0.9**step) / scale
-        losses.append(values)
         if step in wanted:
             kept[step] = parameters
-    return Training(parameters, torch.stack(losses), kept)
+    return Training(parameters, losses, kept)
 
 
 def steps_to(losses: Tensor, level: Tensor) -> Array:

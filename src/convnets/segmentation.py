@@ -88,17 +88,17 @@ def fine_tune(network: nn.Module, pictures: Mapping[str, tuple[Tensor, Tensor]],
     """Train what can learn in `network` on pictures["train"], and keep its best epoch by mean IoU on "validation".
 
     `pictures` maps each part to its inputs (images, or cached features) and masks; `settings` are those of
-    `training.fit`. The other parts are predicted in that epoch, and decide nothing.
+    `training.fit`. The other parts are predicted at the end by that epoch's weights, with which `network` is left, and
+    decide nothing.
     """
     tuned = Tuned(History())
     where: dict[str, Any] = {key: settings[key] for key in ("device", "precision") if key in settings}
 
     def on_epoch(epoch: int, epochs: int, **losses: float) -> None:
-        found = {"validation": _probabilities(network, pictures["validation"][0], where)}
-        tuned.ious.append(mean_iou(found["validation"] > 0.5, pictures["validation"][1]).mean().item())
+        found = _probabilities(network, pictures["validation"][0], where)
+        tuned.ious.append(mean_iou(found > 0.5, pictures["validation"][1]).mean().item())
         if tuned.ious[-1] == max(tuned.ious):
-            others = {part: _probabilities(network, x, where) for part, (x, _) in pictures.items() if part not in found}
-            tuned.probabilities = found | others
+            tuned.probabilities = {"validation": found}
             tuned.state = {name: tensor.detach().to("cpu", copy=True) for name, tensor in network.state_dict().items()}
         if report:
             report(epoch, epochs, **losses)
@@ -108,6 +108,9 @@ def fine_tune(network: nn.Module, pictures: Mapping[str, tuple[Tensor, Tensor]],
     tuned.history = training.fit(
         network, inputs, masks, loss, validation=pictures["validation"], on_epoch=on_epoch, **settings
     )
+    network.load_state_dict(tuned.state)
+    others = {part: _probabilities(network, x, where) for part, (x, _) in pictures.items() if part != "validation"}
+    tuned.probabilities |= others
     return tuned
 
 
