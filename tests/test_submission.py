@@ -125,6 +125,21 @@ def test_the_one_notebook_runs_by_itself(course, tmp_path):
     assert (tmp_path / "modules" / "toy" / "b.py").is_file()
 
 
+def test_what_only_some_runs_record_is_asked_of_these_alone(course):
+    """Names under {where} must be there if what it names is; a notebook for Jupyter has its prose, or its `else`."""
+    told = [f"```{{where}} double:{name}\n:else: Not {name}.\n{{value}}`double:{name}`\n```" for name in ("twice", "nil")]
+    answers, double = course.root / "book" / "answers" / "twice.md", course.root / "experiments" / "double.ipynb"
+    answers.write_text(answers.read_text().replace("{claim}`double:bigger`", "\n\n".join(told)))
+    prose = "\n\n".join(told).replace("double:", "").replace("Not nil.", "Not *nil*.")
+    double.write_text(double.read_text().replace("The sum $x + x$.", json.dumps(prose)[1:-1]))
+    done = hand_in(course, "--quick")
+    assert done.returncode == 0, done.stderr
+    made = json.loads((course.root / "_build" / "submission" / "all.ipynb").read_text())["cells"]
+    assert any("8\u00a0s\n\nNot *nil*." in cell["source"] for cell in made)
+    answers.write_text(answers.read_text().replace("{value}`double:twice`", "{value}`double:thrice`"))
+    assert "the run of 'double' has no value 'thrice'" in hand_in(course, "--quick").stderr
+
+
 def test_nothing_is_written_where_something_is_wrong(course):
     """A reduced profile without --quick, a missing answer, a stale run, a missing number: each is named."""
     folder = course.root / "_build" / "submission"

@@ -19,7 +19,7 @@ from benchbook.toc import read_yaml
 KEYS = ("title", "items", "handin", "also")
 BRIEFS, ANSWERS = Path("book/briefs.yml"), Path("book/answers")
 IDENTIFIER = re.compile(r"[A-Za-z][\w.-]*")
-EVIDENCE = re.compile(r"\{(?:value|claim|shown)\}`*\s*`?([\w-]+):")  # roles, and the directive {shown}
+EVIDENCE = re.compile(r"\{(?:value|claim|shown|where)\}`*\s*`?([\w-]+):")  # roles and directives
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ from benchbook.plan import Plan, Project, Run
 from benchbook.record import claim_sentence
 from benchbook.rendering import sphinx
 from benchbook.size import tidy
-from benchbook.standalone import readable, standalone
+from benchbook.standalone import chosen, readable, standalone
 from benchbook.state import State, read_results
 from benchbook.toc import page_of, read_yaml
 
@@ -120,7 +120,12 @@ def check(made: Submission, how: Mapping[Path, State], behind: set[str], quick: 
     records = {name: read_results(run.folder) for name, run in made.runs.items()}
     values = claims = 0
     contradicted = []
-    for kind, experiment, name in ROLE.findall(made.texts):
+
+    def recorded(text: str) -> bool:
+        experiment, _, name = text.partition(":")
+        return any(name in records[experiment][kind] for kind in ("values", "claims"))
+
+    for kind, experiment, name in ROLE.findall(chosen(made.texts, recorded)):
         found = records[experiment][f"{kind}s"].get(name)
         if found is None:
             wrong.append(f"the run of '{experiment}' has no {kind} '{name}'")
