@@ -113,8 +113,9 @@ def derivatives(target: Target, knots: Array, signs: Array) -> tuple[Fit, Array,
 def move_knots(target: Target, fit: Fit, steps: int) -> Fit:
     """The fit after at most `steps` of Newton's method in its knots, which are in order and stay so.
 
-    A knot at an end of the interval stays there. Every step goes by the Hessian's absolute value, and is halved until
-    the error falls; the last is so small that rounding hides whether it does.
+    A knot at an end of the interval stays there. Every step goes by the Hessian's absolute value as far as the knots'
+    order lets it (`_moved`), and is halved until the error falls; the last is so small that rounding hides whether it
+    does.
     """
     free = (fit.knots > target.start) & (fit.knots < target.end)
     fit, gradient, hessian = derivatives(target, fit.knots, fit.signs)
@@ -124,19 +125,27 @@ def move_knots(target: Target, fit: Fit, steps: int) -> Fit:
         direction = np.zeros_like(fit.knots)
         direction[free] = -axes @ (axes.T @ gradient[free] / curvatures)
         settled = -gradient @ direction < 1e-10 * fit.rmse**2 * target.length
-        gaps = np.diff([target.start, *fit.knots[free], target.end])
         for halvings in range(20):
-            knots = fit.knots + direction / 2**halvings
-            if np.all(np.diff([target.start, *knots[free], target.end]) > 0.1 * gaps):
-                trial, gradient, hessian = derivatives(target, knots, fit.signs)
-                if settled or trial.rmse < fit.rmse:
-                    break
+            knots = fit.knots.copy()
+            knots[free] = _moved(target, knots[free], direction[free] / 2**halvings)
+            trial, gradient, hessian = derivatives(target, knots, fit.signs)
+            if settled or trial.rmse < fit.rmse:
+                break
         else:
             return fit
         fit = trial
         if settled:
             break
     return fit
+
+
+def _moved(target: Target, knots: Array, by: Array) -> Array:
+    """Knots in order, moved, but no gap to less than a tenth: two that nearly meet must not hold up all others."""
+    gaps = np.diff([target.start, *knots, target.end])
+    least = np.maximum(gaps / 10, 1e-6 * gaps.mean())
+    wanted = np.maximum(gaps + np.diff([0.0, *by, 0.0]), least)
+    moved: Array = target.start + np.cumsum(wanted * target.length / wanted.sum())[:-1]
+    return moved
 
 
 def by_curvature(target: Target, count: int, shift: float = 0.0) -> Array:
