@@ -127,7 +127,9 @@ def test_the_one_notebook_runs_by_itself(course, tmp_path):
 
 def test_what_only_some_runs_record_is_asked_of_these_alone(course):
     """Names under {where} must be there if what it names is; a notebook for Jupyter has its prose, or its `else`."""
-    told = [f"```{{where}} double:{name}\n:else: Not {name}.\n{{value}}`double:{name}`\n```" for name in ("twice", "nil")]
+    told = [
+        f"```{{where}} double:{name}\n:else: Not {name}.\n{{value}}`double:{name}`\n```" for name in ("twice", "nil")
+    ]
     answers, double = course.root / "book" / "answers" / "twice.md", course.root / "experiments" / "double.ipynb"
     answers.write_text(answers.read_text().replace("{claim}`double:bigger`", "\n\n".join(told)))
     prose = "\n\n".join(told).replace("double:", "").replace("Not nil.", "Not *nil*.")

@@ -123,6 +123,7 @@ def _run_snakemake(
         environment = _environment(project)
         command = [sys.executable, "-m"]
         if where.is_local and sys.platform == "linux":
+            environment["SPARE_CORES"] = "use"  # a chapter's trainings may have the cores that no run takes
             environment[forks.KERNELS] = servers.enter_context(forks.server("kernel", environment, log))
             address = servers.enter_context(forks.server("worker", environment, log))
             command = [sys.executable, "-IS", forks.__file__, address]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +22,10 @@ from convnets.training import History, Loss, choose_device, fit, seed_everything
 
 Progress = Callable[..., None]
 POLL = 0.2  # seconds between looks at what the processes say
+SPARE = "SPARE_CORES"  # environment: "use" lets trainings take cores on which nothing else runs
+LOOK = 3.0  # seconds over which a core must have been idle
+WORTH = 60.0  # seconds of training for which a process is started where only an idle core may be there for it
+LEAST_MEMORY = 4 * 2**20  # KiB that must be free for one more process
 _data: dict[str, Any] = {}  # a worker process's share: the tensors, the loss, the queue
 
 
@@ -47,7 +55,8 @@ def fit_all(
     """Train a network for each task; returns the networks, on the CPU in eval mode, and their histories, in order.
 
     `shared` and a task's own settings go to `fit`. On a CPU each training has one thread, so that its result does not
-    depend on how many run at once, and `workers` of them run side by side (default: PyTorch's number of threads).
+    depend on how many run at once, and `workers` of them run side by side (default: PyTorch's number of threads); where
+    SPARE_CORES is "use", as the engine sets it, one more for each core that is idle meanwhile (on Linux).
     `on_epoch(done, all, training_loss=..., validation_loss=...)` counts the epochs of all tasks. Raises ValueError
     where a task cannot be sent to another process, and what `fit` raises. Where TRAININGS is set (see `kept`), what is
     kept is not trained, and what is trained is kept.
@@ -70,8 +79,8 @@ def fit_all(
         for training_loss, validation_loss in zip(history.training_loss, history.validation_loss, strict=True):
             count(training_loss=training_loss, validation_loss=validation_loss)
     left = [(task, key) for task, key, history in zip(tasks, keys, found, strict=True) if history is None]
-    workers = min(workers, len(left))
-    trained = iter(_together(left, data, workers, count) if workers > 1 else _in_turn(left, data, count))
+    most = _cores() if os.environ.get(SPARE) == "use" and device.type == "cpu" else workers
+    trained = iter(_train_all(left, data, workers, most, count))
     histories = [history or next(trained) for history in found]
     models = [task.build() for task in tasks]
     for model, history in zip(models, histories, strict=True):
@@ -80,12 +89,24 @@ def fit_all(
     return list(zip(models, histories, strict=True))
 
 
+def _train_all(tasks: Sequence[Keyed], data: dict[str, Any], workers: int, most: int, count: Progress) -> list[History]:
+    """In this process where one core is there for it and it would not be worth the others' start, else in several."""
+    start, first = time.monotonic(), 1 if workers == 1 and most > 1 else 0
+    done = _in_turn(tasks[:first], data, count)
+    left = tasks[first:]
+    expected = (time.monotonic() - start) * len(left) if first else 0.0
+    if len(left) > 1 and (workers > 1 or expected > WORTH):
+        return done + _together(left, data, min(workers, len(left)), min(most, len(left)), count)
+    return done + _in_turn(left, data, count)
+
+
 def _in_turn(tasks: Sequence[Keyed], data: dict[str, Any], count: Progress) -> list[History]:
     with _one_thread():
         return [_train(task, key, data, count) for task, key in tasks]
 
 
-def _together(tasks: Sequence[Keyed], data: dict[str, Any], workers: int, count: Progress) -> list[History]:
+def _together(tasks: Sequence[Keyed], data: dict[str, Any], workers: int, most: int, count: Progress) -> list[History]:
+    """`workers` trainings at once, and up to `most` while cores are idle."""
     try:
         pickle.dumps([tasks, data["loss"]])
     except (AttributeError, TypeError, pickle.PicklingError) as error:
@@ -100,12 +121,17 @@ def _together(tasks: Sequence[Keyed], data: dict[str, Any], workers: int, count:
         while not queue.empty():
             count(**queue.get())
 
-    with ProcessPoolExecutor(workers, context, _start_worker, (data, queue)) as pool:
-        futures = [pool.submit(_work, *task) for task in tasks]
+    spare = _spare_cores()
+    with ProcessPoolExecutor(max(workers, most), context, _start_worker, (data, queue)) as pool:
+        futures: list[Future[History]] = []
         try:
-            waiting: set[Future[History]] = set(futures)
-            while waiting:
-                ended, waiting = wait(waiting, POLL, FIRST_COMPLETED)
+            running: set[Future[History]] = set()
+            while running or len(futures) < len(tasks):
+                room = workers if len(running) < workers else min(most, len(running) + next(spare))
+                for task in tasks[len(futures) : len(futures) + room - len(running)]:
+                    futures.append(pool.submit(_work, *task))
+                    running.add(futures[-1])
+                ended, running = wait(running, POLL, FIRST_COMPLETED)
                 tell()
                 for future in ended:
                     future.result()  # an error ends the others too
@@ -114,6 +140,37 @@ def _together(tasks: Sequence[Keyed], data: dict[str, Any], workers: int, count:
             raise
     tell()  # what was still on its way when the last result came
     return [_with_tensors(future.result()) for future in futures]
+
+
+def _spare_cores() -> Iterator[int]:
+    """Whenever it is asked: 1 where a core was idle for the last seconds, once for those seconds, and otherwise 0."""
+    while True:
+        since, before = time.monotonic(), _idle_seconds()
+        while time.monotonic() - since < LOOK:
+            yield 0
+        yield int(_idle_seconds() - before > 0.8 * (time.monotonic() - since) and _free_memory() > LEAST_MEMORY)
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+
+
+def _idle_seconds() -> float:
+    """For how long these cores have been idle, all together, since the machine started; 0 where nobody says so."""
+    with suppress(OSError):
+        lines = re.findall(r"^cpu(\d+) \d+ \d+ \d+ (\d+)", Path("/proc/stat").read_text(), re.MULTILINE)
+        mine = os.sched_getaffinity(0)
+        return sum(int(ticks) for core, ticks in lines if int(core) in mine) / os.sysconf("SC_CLK_TCK")
+    return 0.0
+
+
+def _free_memory() -> int:
+    """Memory that a new process may have, in KiB."""
+    with suppress(OSError):
+        found = re.search(r"^MemAvailable: +(\d+)", Path("/proc/meminfo").read_text(), re.MULTILINE)
+        return int(found[1]) if found else 0
+    return 0
 
 
 def _start_worker(data: dict[str, Any], queue: Any) -> None:
