@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import xml.etree.ElementTree as ET
+from html import unescape
 
 import pytest
 
@@ -74,7 +75,7 @@ def test_the_page_shows_the_kept_bench(book):
     assert "index.html and " in done.stdout, done.stderr
     html = book.html("book/performance")
     assert "No bench is kept" not in html
-    text = " ".join(re.sub(r"<[^>]+>", " ", html).split())
+    text = " ".join(unescape(re.sub(r"<[^>]+>", " ", html)).split())
     for said in (
         "make bench KEEP=1",
         facts()["machine"],
