@@ -48,7 +48,7 @@ FLOORS = {
         },
         6: {
             *("schedule", "reports", "book", "estimate", "answers_page", "bench_page", "cells", "chapters_page"),
-            *("faults_page", "reproduced_page", "runs_page"),
+            *("costs_page", "faults_page", "reproduced_page", "runs_page"),
         },
         7: {"standalone"},
         8: {"submission"},

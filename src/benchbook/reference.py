@@ -21,7 +21,10 @@ from benchbook.state import State, read_results, read_status
 
 FOLDER = "reference"
 FAULTS = "faults.json"  # what `make faults` leaves in _build/, and with KEEP=1 in reference/
-KEPT = ("experiment", "parameters", "changed_parameters", "values", "claims", "curves", "environment", "seconds")
+KEPT = (
+    *("experiment", "parameters", "changed_parameters", "values", "claims", "curves", "environment", "seconds"),
+    "longest",
+)
 
 
 def freeze(project: Project, book: Plan, how: Mapping[Path, State], names: Iterable[str] = ()) -> list[Path]:
@@ -53,7 +56,8 @@ def _content(book: Plan, folder: Path, rate: float) -> dict[str, Any]:
     head = {"profile": book.title, "reduced": book.reduced, "date": day, "fingerprint": results["fingerprint"]}
     here = results["environment"]["machine"] == machine.description()
     head |= {"matrix_rate": round(rate)} if here else {}  # of the machine that made the run, or none
-    return head | {"data": status["ingredients"].get("data", {})} | {key: results[key] for key in KEPT}
+    kept = {key: results[key] for key in KEPT if key in results}
+    return head | {"data": status["ingredients"].get("data", {})} | kept
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> Path:

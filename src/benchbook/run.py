@@ -80,7 +80,7 @@ def execute(task: Mapping[str, Any], error: str = "") -> dict[str, Any]:
         audit = _take_audit(notebook)
         results, double = collect(notebook)
         error = error or double or _audit_error(task, audit)
-        results = _results(task, results, audit, time.monotonic() - started)
+        results = _results(task, results, audit, time.monotonic() - started) | _longest(notebook)
         _write_json(part / EXECUTED, notebook, indent=1)
         _write_json(part / "results.json", results)
         status = sealed(
@@ -228,6 +228,13 @@ def _results(
         "environment": {**facts, **found["environment"]},
         "seconds": round(seconds, 2),
     }
+
+
+def _longest(notebook: Mapping[str, Any]) -> dict[str, Any]:
+    """The code cell that took longest, counted as everywhere, with its seconds; {} where none has run."""
+    times = [cell["metadata"].get("papermill", {}).get("duration") or 0.0 for cell in code_cells(notebook)]
+    longest = max(times, default=0.0)
+    return {"longest": {"cell": times.index(longest) + 1, "seconds": round(longest, 2)}} if longest else {}
 
 
 def _commit(root: Path) -> str:

@@ -9,6 +9,7 @@
 {runs}                     directive of `runs_page`: the runs of each experiment side by side
 {bench}                    directive of `bench_page`: what the bench of the project has measured
 {faults}                   directive of `faults_page`: what was broken on purpose, and what came of it
+{costs}                    directive of `costs_page`: how long each chapter's run took
 {reproduced}               directive of `reproduced_page`: what came out again as the reference results have it
 {brief}, {shown}           directives of `answers_page`: a course brief answered; a chapter's output shown once more
 """
@@ -300,6 +301,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.setup_extension("benchbook.answers_page")
     app.setup_extension("benchbook.bench_page")
     app.setup_extension("benchbook.chapters_page")
+    app.setup_extension("benchbook.costs_page")
     app.setup_extension("benchbook.drawings")
     app.setup_extension("benchbook.cells")
     app.setup_extension("benchbook.faults_page")
