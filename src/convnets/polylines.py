@@ -118,7 +118,9 @@ def move_knots(target: Target, fit: Fit, steps: int) -> Fit:
     does.
     """
     free = (fit.knots > target.start) & (fit.knots < target.end)
-    fit, gradient, hessian = derivatives(target, fit.knots, fit.signs)
+    knots = fit.knots.copy()
+    knots[free] = _moved(target, knots[free], np.zeros(free.sum()))
+    fit, gradient, hessian = derivatives(target, knots, fit.signs)
     for _ in range(steps if free.any() else 0):
         curvatures, axes = np.linalg.eigh(hessian[np.ix_(free, free)])
         curvatures = np.maximum(np.abs(curvatures), 1e-8 * np.abs(curvatures).max())
@@ -142,7 +144,7 @@ def move_knots(target: Target, fit: Fit, steps: int) -> Fit:
 def _moved(target: Target, knots: Array, by: Array) -> Array:
     """Knots in order, moved, but no gap to less than a tenth: two that nearly meet must not hold up all others."""
     gaps = np.diff([target.start, *knots, target.end])
-    least = np.maximum(gaps / 10, 1e-6 * gaps.mean())
+    least = np.maximum(gaps / 10, 1e-3 * gaps.mean())
     wanted = np.maximum(gaps + np.diff([0.0, *by, 0.0]), least)
     moved: Array = target.start + np.cumsum(wanted * target.length / wanted.sum())[:-1]
     return moved
