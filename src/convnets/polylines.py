@@ -142,7 +142,10 @@ def move_knots(target: Target, fit: Fit, steps: int) -> Fit:
 
 
 def _moved(target: Target, knots: Array, by: Array) -> Array:
-    """Knots in order, moved, but no gap to less than a tenth: two that nearly meet must not hold up all others."""
+    """Knots in order, moved; no gap falls below a tenth of itself, or a thousandth of the mean.
+
+    Else two that nearly meet would hold up all others.
+    """
     gaps = np.diff([target.start, *knots, target.end])
     least = np.maximum(gaps / 10, 1e-3 * gaps.mean())
     wanted = np.maximum(gaps + np.diff([0.0, *by, 0.0]), least)
