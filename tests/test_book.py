@@ -82,6 +82,21 @@ def test_a_failed_run_is_shown_and_told_on_every_build(book):
         assert "benchbook-missing" in book.html("book/index")
 
 
+def test_where_a_figure_is_missing_site_and_pdf_are_made(book):
+    """What the prose says of a figure that no run has made is left unlinked, in this build and in the next."""
+    prose = book.root / "book" / "index.md"
+    prose.write_text(prose.read_text() + "\nSee {numref}`fig-nowhere`.\n")
+    assert book.run("build").returncode == 2  # all runs are there, so it can be no missing run's
+    break_alone(book)
+    for number in range(2):
+        prose.write_text(prose.read_text() + f"\nOnce more, {number}.\n")
+        done = book.run("build")
+        assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+        assert "index.html and " in done.stdout
+        assert "fig-nowhere" in book.html("book/index")
+        assert (book.root / "_build" / "book.pdf").is_file()
+
+
 def test_a_profile_may_leave_chapters_out(book):
     """What a chapter that has not run says of its figures, which are not there, does not stop the others."""
     text = (book.root / "experiments" / "double.ipynb").read_text()

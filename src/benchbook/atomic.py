@@ -44,7 +44,11 @@ def replace(part: Path, folder: Path) -> None:
     if not _exchanged(part, folder):  # a file system without this: for an instant there is neither
         old = part.with_name(f"{part.name}.old")
         folder.rename(old)
-        part.rename(folder)
+        try:
+            part.rename(folder)
+        except OSError:
+            old.rename(folder)
+            raise
         part = old
     shutil.rmtree(part, ignore_errors=True)
 

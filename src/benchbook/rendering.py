@@ -44,7 +44,7 @@ def sphinx(source: Path, target: Path, builder: str, strict: bool, offered: bool
     work = target.parent
     log = io.StringIO()
     error = ""
-    _begin(work)
+    _begin(work, builder)
     try:
         config = {**_sphinx_config(source, strict), "benchbook_pdf": offered}
         with patch_docutils(), docutils_namespace():
@@ -58,7 +58,7 @@ def sphinx(source: Path, target: Path, builder: str, strict: bool, offered: bool
         error = " ".join(f"{type(raised).__name__}: {raised}".split())
     problems = [_plain(line, source) for line in log.getvalue().splitlines() if line.strip()] + [error] * bool(error)
     if any(NO_SPACE in line for line in problems):
-        _begin(work)
+        _begin(work, builder)
         raise OSError(errno.ENOSPC, NO_SPACE, str(target))
     (work / f"sphinx-{builder}.log").write_text("\n".join([*problems, ""]))
     if error:
@@ -68,13 +68,17 @@ def sphinx(source: Path, target: Path, builder: str, strict: bool, offered: bool
     return problems
 
 
-def _begin(work: Path) -> None:
-    """Takes the mark of a whole build off a folder; where there is none, removes what Sphinx has left there."""
+def _begin(work: Path, builder: str) -> None:
+    """Takes the mark of a whole build off a folder; where there is none, removes what Sphinx has left there.
+
+    But not the site, where the single page of the same book is made after it.
+    """
     if (work / WHOLE).is_file():
         (work / WHOLE).unlink()
     else:
         for name in KEPT:
-            shutil.rmtree(work / name, ignore_errors=True)
+            if (name, builder) != ("html", "singlehtml"):
+                shutil.rmtree(work / name, ignore_errors=True)
     work.mkdir(parents=True, exist_ok=True)
 
 
