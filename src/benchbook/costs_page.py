@@ -55,7 +55,8 @@ def where(reference: dict[str, Any]) -> str:
     if not reference:
         return ""
     environment = reference["environment"]
-    facts = [environment["machine"], environment.get("device"), environment.get("precision"), reference["date"]]
+    precision = environment.get("precision", "").removeprefix("torch.")
+    facts = [environment["machine"], environment.get("device"), precision, reference["date"]]
     return ", ".join(filter(None, facts))
 
 
