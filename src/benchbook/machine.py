@@ -40,7 +40,7 @@ def processor() -> str:
 
 def description() -> str:
     """The machine in a few words."""
-    return f"{processor()}, {cores()} cores"
+    return f"{processor()}, {cores()} core{'s' * (cores() != 1)}"
 
 
 def matrix_rate(seconds: float = 2.0) -> float:
