@@ -53,9 +53,10 @@ MARKUP = re.compile(
     r"|\\(?:href|url|style|class|cssId|data|htmlData|require|unicode|includegraphics|input|def|newcommand|let)\b"
 )
 TAG = re.compile(r"<(?=[A-Za-z/!?])")  # where HTML begins in Markdown; with a space after it none does
+# The names of handlers are letters only; after "/on" in a PNG as base64 text there is a digit before the last "=".
 DRAWING = re.compile(
     r"<\s*(?:[\w-]+:)?(?:script|foreignobject|iframe|object|embed|handler|listener|set|animate\w*|a|audio|video)\b"
-    r"|[\s\"'/]on\w+\s*=|javascript:|<!entity|<!\[cdata\[[^\]]*<|@import|<\?xml-stylesheet"
+    r"|[\s\"'/]on[a-z]+\s*=|javascript:|<!entity|<!\[cdata\[[^\]]*<|@import|<\?xml-stylesheet"
     r"|(?:href|src)\s*=\s*[\"']?\s*(?!#|data:image/(?:png|jpeg|gif|webp);|[\"'\s#])",
     re.IGNORECASE,
 )

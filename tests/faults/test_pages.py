@@ -223,3 +223,11 @@ def test_a_record_that_is_none_of_ours_fails_its_run(record):
     found, error = collect({"cells": [cell]})
     assert "cell 1 records no value that can be read" in error
     assert found["values"] == {}
+
+
+def test_a_pictures_letters_are_no_handler():
+    """As base64 text a picture may hold "/On…=", which an attribute that runs code would look like."""
+    drawing = '<svg><image href="data:image/png;base64,iVBORw0KGgo/OnwjhIC0oIgAAAAASUVORK5CYII="{}/></svg>'
+    assert outputs.still(drawing.format(""))
+    for handler in ("/onload=a()", " OnClick = 'a()'", '"onfocus="a()"'):
+        assert not outputs.still(drawing.format(handler))
