@@ -110,7 +110,7 @@ def wrong_notebook(path: Path) -> Iterator[str]:
         yield "shows no output"
     yield from (f"an error: {output.evalue}" for output in outputs if output.output_type == "error")
     prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    roles = sorted(set(re.findall(r"\{(?:value|claim|where|eq|numref|cite)[^`]*`", prose)))
+    roles = sorted(set(re.findall(r"\{(?:value|claim|eq|numref|cite)[^`]*`|```\{where\}", prose)))
     yield from (f"{role} stands in its prose" for role in roles)
 
 
