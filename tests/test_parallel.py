@@ -73,9 +73,8 @@ def test_a_short_series_starts_no_process(tmp_path, monkeypatch):
     assert {path.name for path in tmp_path.iterdir()} == {str(os.getpid())}
 
 
-def test_a_core_counts_as_idle_only_while_it_is(monkeypatch):
+def test_a_core_counts_as_idle_only_while_it_is():
     """The kernel's own count of idle seconds: a core that computes is not counted, and never one of another process."""
-    monkeypatch.setattr(parallel, "LOOK", 0.2)
     before = parallel._idle_seconds()
     end = time.monotonic() + 0.5
     while time.monotonic() < end:
