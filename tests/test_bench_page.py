@@ -79,7 +79,7 @@ def test_the_page_shows_the_kept_bench(book):
     for said in (
         "make bench KEEP=1",
         facts()["machine"],
-        "5 4 … 6 ≥ 3 ✓",
+        "5 (4 … 6) ≥ 3 ✓",
         "0.6 s ≤ 0.25 s ✗",
         "0.50, 0 … 1",
     ):

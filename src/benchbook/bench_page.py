@@ -57,7 +57,7 @@ class Bench(SphinxDirective):
         found: list[nodes.Node] = [nodes.paragraph("", machine(report))]
         if drawn:
             found.append(self.picture(drawn))
-        found.append(table(["work", "ours", "peer", "it takes", "ratio", "least … most", "goal"], rows(report["rows"])))
+        found.append(table(["work", "ours", "peer", "it takes", "ratio (least … most)", "goal"], rows(report["rows"])))
         if report["growth"]:
             found.append(nodes.paragraph("", "Growth: the slope of the time over the size, both on logarithmic axes."))
             found.append(table(["size", "from … to", "ours", "peer", "its slope"], slopes(report["growth"])))
@@ -109,11 +109,11 @@ def rows(measured: Iterable[Mapping[str, Any]]) -> list[list[str]]:
     found = []
     for row in measured:
         ours, peer = (f"{statistics.median(row[side]):.3g}\xa0s" if row[side] else "" for side in ("ours", "peer"))
-        ratio, span = (f"{row['ratio']:.3g}", spread(row, "ratio")) if row["peer"] else ("", "")
+        ratio = f"{row['ratio']:.3g} ({spread(row, 'ratio')})" if row["peer"] else ""
         goal = [f"≥\xa0{row['goal']:g}"] if row["goal"] else []
         goal += [f"≤\xa0{row['limit']:g}\xa0s"] if row["limit"] else []
         kept = {True: "\xa0✓", False: "\xa0✗", None: ""}[row["met"]]
-        found.append([row["name"], ours, row["peer_name"], peer, ratio, span, ", ".join(goal) + kept])
+        found.append([row["name"], ours, row["peer_name"], peer, ratio, ", ".join(goal) + kept])
     return found
 
 
