@@ -16,6 +16,7 @@ from convnets import augmentations, kept, parallel
 from convnets.classifiers import smoothed_cross_entropy
 from convnets.models import UNet
 from convnets.parallel import Task, fit_all
+from convnets.training import History
 
 BUILD = partial(UNet, num_filters=4, num_colours=5)
 LOADED = "import sys, convnets.parallel, convnets.models; print(*(n for n in sys.modules if n.startswith('convnets.')))"
@@ -52,28 +53,38 @@ def trained(monkeypatch) -> list[int]:
     return seeds
 
 
+def weights(history: History) -> list[dict[str, torch.Tensor]]:
+    own = [history.last_state, *history.snapshots.values()]
+    return own + (weights(history.unaveraged) if history.unaveraged else [])
+
+
 def test_a_kept_training_is_the_same_bit_for_bit(folder, trained):
     """Only what is new is trained; networks, histories and the count of epochs are as if all were."""
     train(Task(BUILD, 1))
     counted: list[tuple[int, int]] = []
-    tasks = [Task(BUILD, 0), Task(BUILD, 1), Task(BUILD, 2, {"epochs": 3})]
+    averaged = {"epochs": 3, "averaging": 0.5, "unaveraged": True, "snapshots": (1, 2)}
+    tasks = [Task(BUILD, 0), Task(BUILD, 1), Task(BUILD, 2, averaged)]
     found = train(*tasks, on_epoch=lambda done, total, **losses: counted.append((done, total)))
     again = train(*tasks)
     assert trained == [1, 0, 2]
     assert counted == [(done, 7) for done in range(1, 8)]
     for (model, history), (other, expected) in zip(again, found, strict=True):
         assert repr(history) == repr(expected)
-        for name in kept.STATES:
-            state, truth = getattr(history, name), getattr(expected, name)
+        for state, truth in zip(weights(history), weights(expected), strict=True):
             assert state.keys() == truth.keys()
-            assert all(torch.equal(state[key], truth[key]) for key in truth)
+            assert all(torch.equal(tensor, truth[key]) for key, tensor in state.items())
         assert all(torch.equal(tensor, other.state_dict()[key]) for key, tensor in model.state_dict().items())
 
 
 def test_what_worker_processes_train_is_kept(folder, trained):
-    train(Task(BUILD, 0), Task(BUILD, 1), workers=2)
-    train(Task(BUILD, 1), Task(BUILD, 0))
+    """And comes back from them with all its weights."""
+    settings = {"averaging": 0.5, "unaveraged": True, "snapshots": (1,)}
+    found = train(Task(BUILD, 0, settings), Task(BUILD, 1), workers=2)
+    again = train(Task(BUILD, 1), Task(BUILD, 0, settings))
     assert not trained
+    assert [len(weights(history)) for _, history in found] == [4, 1]
+    for state, truth in zip(weights(again[1][1]), weights(found[0][1]), strict=True):
+        assert all(torch.equal(tensor, truth[key]) for key, tensor in state.items())
 
 
 def one_pixel_more() -> torch.Tensor:

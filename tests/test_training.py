@@ -88,20 +88,27 @@ def test_bfloat16_learns_what_float32_learns():
     assert (half.precision, full.precision) == ("bfloat16", "float32")
 
 
-def test_the_best_weights_are_those_of_the_best_epoch():
-    """`best_state` gives the lowest validation loss again, `last_state` is what the model ends with."""
-    inputs, targets = pictures(20, 1)
-    noise = iter([0.5, 0.1, 0.4, 0.3])  # the network learns nothing here: the sequence decides which epoch is best
+def test_snapshots_are_the_weights_that_a_shorter_training_ends_with():
+    """Statistics of batch norm included; the last one is what the model ends with."""
+    long = train(**PLAIN, epochs=4, renew=10, snapshots=(2, 4))
+    short = train(**PLAIN, epochs=2, renew=10)
+    assert long.snapshots.keys() == {2, 4}
+    for found, truth in ((long.snapshots[2], short.last_state), (long.snapshots[4], long.last_state)):
+        assert found.keys() == truth.keys()
+        assert all(torch.equal(tensor, truth[name]) for name, tensor in found.items())
 
-    def loss(outputs, truth):
-        return outputs.mean() * 0 + (next(noise) if not torch.is_grad_enabled() else 0)
 
-    model = small_network()
-    history = training.fit(model, *pictures(), loss, validation=(inputs, targets), epochs=4, **PLAIN)
-    assert history.best_epoch == 2
-    assert history.validation_loss == pytest.approx([0.5, 0.1, 0.4, 0.3])
-    assert history.best_state["upconv1.2.num_batches_tracked"] == 2
-    assert all(torch.equal(tensor, history.last_state[name]) for name, tensor in model.state_dict().items())
+def test_weights_judged_beside_their_average_are_those_of_a_training_without_it():
+    """Losses and weights bit for bit; and to judge them changes nothing about the average."""
+    both = train(**PLAIN, epochs=3, averaging=0.7, unaveraged=True, snapshots=(1,))
+    for found, truth in (
+        (both.unaveraged, train(**PLAIN, epochs=3, snapshots=(1,))),
+        (both, train(**PLAIN, epochs=3, averaging=0.7, snapshots=(1,))),
+    ):
+        assert (found.training_loss, found.validation_loss) == (truth.training_loss, truth.validation_loss)
+        for states in ((found.last_state, truth.last_state), (found.snapshots[1], truth.snapshots[1])):
+            assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
+    assert both.validation_loss != both.unaveraged.validation_loss
 
 
 def test_class_labels_have_an_accuracy():

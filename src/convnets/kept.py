@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import hashlib
 import io
-import json
 import os
 import pickle
 import platform
@@ -24,14 +23,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load, save
 from torch import Tensor
 
 from convnets.training import History, choose_precision
 
 FOLDER = "TRAININGS"
 LIMIT = 2**31  # bytes; what was not asked for longest goes first
-STATES = ("best_state", "last_state")
 _DIGEST = 32  # bytes at a file's beginning: the SHA-256 of the others
 _PACKAGE = __name__.partition(".")[0]
 
@@ -61,14 +58,14 @@ def find(key: str | None) -> History | None:
         return None
     if hashlib.sha256(content[_DIGEST:]).digest() != content[:_DIGEST]:
         return None
-    return _history(content[_DIGEST:])
+    return load(content[_DIGEST:])
 
 
 def keep(key: str | None, history: History) -> None:
     """Keep a training under its name: whole, or not at all, as where the disk is full or the source has changed."""
     if key is None or any(_read(path) != source for path, source in _sources().values()):
         return
-    folder, content = Path(os.environ[FOLDER]), _content(history)
+    folder, content = Path(os.environ[FOLDER]), dump(history)
     part = folder / f".{key}.{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -92,28 +89,18 @@ def _make_room(folder: Path, size: int) -> None:
 # ---- A history as bytes. ----
 
 
-def _content(history: History) -> bytes:
-    numbers = {name: part for name, part in vars(history).items() if name not in STATES}
-    states = {"last_state": history.last_state}
-    if not _last_is_best(history):
-        states["best_state"] = history.best_state
-    tensors = {f"{name}/{key}": x.contiguous() for name, state in states.items() for key, x in state.items()}
-    return save(tensors, {"history": json.dumps(numbers)})
+def dump(history: History) -> bytes:
+    """The history with all its tensors, for a file or another process."""
+    file = io.BytesIO()
+    torch.save(history, file)
+    return file.getvalue()
 
 
-def _history(content: bytes) -> History:
-    length = int.from_bytes(content[:8], "little")
-    history = History(**json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["history"]))
-    tensors = load(content)
-    for name in STATES:
-        setattr(history, name, {k.removeprefix(f"{name}/"): x for k, x in tensors.items() if k.startswith(f"{name}/")})
-    if _last_is_best(history):
-        history.best_state = history.last_state
+def load(content: bytes) -> History:
+    """What `dump` has written; nothing but histories and tensors is read, and no code is run."""
+    with torch.serialization.safe_globals([History]):
+        history: History = torch.load(io.BytesIO(content), weights_only=True)
     return history
-
-
-def _last_is_best(history: History) -> bool:
-    return history.best_epoch == len(history.validation_loss)
 
 
 # ---- What decides a training. ----

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -123,9 +123,9 @@ def _together(tasks: Sequence[Keyed], data: dict[str, Any], workers: int, most: 
 
     spare = _spare_cores()
     with ProcessPoolExecutor(max(workers, most), context, _start_worker, (data, queue)) as pool:
-        futures: list[Future[History]] = []
+        futures: list[Future[bytes]] = []
         try:
-            running: set[Future[History]] = set()
+            running: set[Future[bytes]] = set()
             while running or len(futures) < len(tasks):
                 room = workers if len(running) < workers else min(most, len(running) + next(spare))
                 for task in tasks[len(futures) : len(futures) + room - len(running)]:
@@ -139,7 +139,7 @@ def _together(tasks: Sequence[Keyed], data: dict[str, Any], workers: int, most: 
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     tell()  # what was still on its way when the last result came
-    return [_with_tensors(future.result()) for future in futures]
+    return [kept.load(future.result()) for future in futures]
 
 
 def _spare_cores() -> Iterator[int]:
@@ -178,22 +178,11 @@ def _start_worker(data: dict[str, Any], queue: Any) -> None:
     _data.update(data, queue=queue)
 
 
-def _work(task: Task, key: str | None) -> History:
+def _work(task: Task, key: str | None) -> bytes:
     data = dict(_data)
     queue = data.pop("queue")
-    history = _train(task, key, data, lambda **losses: queue.put(losses))
-    # As arrays, because tensors would travel by file descriptors, of which there are few.
-    states: dict[str, Any] = {
-        name: {key: tensor.numpy() for key, tensor in getattr(history, name).items()} for name in kept.STATES
-    }
-    return replace(history, **states)
-
-
-def _with_tensors(history: History) -> History:
-    states: dict[str, Any] = {
-        name: {key: torch.from_numpy(x) for key, x in getattr(history, name).items()} for name in kept.STATES
-    }
-    return replace(history, **states)
+    # As bytes, because tensors would travel by file descriptors, of which there are few.
+    return kept.dump(_train(task, key, data, lambda **losses: queue.put(losses)))
 
 
 def _train(task: Task, key: str | None, data: dict[str, Any], count: Progress) -> History:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from convnets.optimisers import Optimiser, adam
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+State = dict[str, Tensor]
 Augmentation = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 
 
@@ -29,7 +30,7 @@ class Evaluation(NamedTuple):
 
 @dataclass
 class History:
-    """What one training left behind: a list entry for each epoch, and the weights of the best and the last one."""
+    """What one training left behind: a list entry for each epoch, and weights on the CPU."""
 
     training_loss: list[float] = field(default_factory=list)
     validation_loss: list[float] = field(default_factory=list)
@@ -38,9 +39,9 @@ class History:
     seconds: list[float] = field(default_factory=list)  # of each epoch, its validation included
     device: str = ""
     precision: str = ""
-    best_epoch: int = 0  # the epoch, counted from 1, of the lowest validation loss
-    best_state: dict[str, Tensor] = field(default_factory=dict, repr=False)
-    last_state: dict[str, Tensor] = field(default_factory=dict, repr=False)
+    last_state: State = field(default_factory=dict, repr=False)
+    snapshots: dict[int, State] = field(default_factory=dict, repr=False)  # the weights after these epochs
+    unaveraged: History | None = None  # the same training judged by the weights themselves, not by their average
 
 
 def seed_everything(seed: int) -> None:
@@ -106,7 +107,9 @@ def fit(
     optimiser: Callable[[nn.Module, float], Optimiser] = adam,
     augment: Augmentation | None = None,
     averaging: float = 0.0,
+    unaveraged: bool = False,
     renew: int = 0,
+    snapshots: Collection[int] = (),
     seed: int = 0,
     on_epoch: Callable[..., None] | None = None,
     device: torch.device | None = None,
@@ -117,9 +120,10 @@ def fit(
     `inputs` and `targets` hold one sample for each index of their first axis, and are read as `as_network` says.
     `loss(outputs, targets)` gets float32 outputs and returns their mean loss. `augment(inputs, targets, generator)`
     returns a changed batch. With `averaging` it is the exponential moving average of weights and statistics that is
-    validated and left behind: each step keeps that share of the average and adds its own. Before each validation batch
-    norm's statistics are taken anew from `renew` of the samples (see `renew_statistics`); with 0 they stay moving
-    averages, which lag behind the weights.
+    validated and left behind: each step keeps that share of the average and adds its own; with `unaveraged` the weights
+    themselves are validated, too, in a history of their own. Before each validation batch norm's statistics are taken
+    anew from `renew` of the samples (see `renew_statistics`); with 0 they stay moving averages, which lag behind the
+    weights. What is left behind after each of the epochs `snapshots`, counted from 1, is kept as well.
     `on_epoch(epoch, epochs, training_loss=..., validation_loss=...)` is called after each epoch, counted from 1. On one
     processor the same seed, weights and data give the same history, bit for bit.
     Raises FloatingPointError where the training loss is no longer finite, ValueError for an unknown schedule.
@@ -134,8 +138,11 @@ def fit(
     rates = [group["lr"] for group in steps.param_groups]
     moving = get_ema_multi_avg_fn(averaging)
     average = AveragedModel(model, multi_avg_fn=moving, use_buffers=True) if averaging else None
-    judged = average.module if average else model
-    history = History(device=device.type, precision=str(precision).removeprefix("torch."))
+    history = _new_history(device, precision)
+    judged = [(average.module if average else model, history)]
+    if average and unaveraged:
+        history.unaveraged = _new_history(device, precision)
+        judged.append((model, history.unaveraged))
     for epoch in range(1, epochs + 1):
         start = time.perf_counter()
         batches = torch.randperm(len(inputs), generator=generator, device=device).split(batch_size)
@@ -152,14 +159,19 @@ def fit(
             if average:
                 average.update_parameters(model)
         training_loss = _finite(total.item() / len(inputs), epoch, learning_rate)
-        if renew:
-            renew_statistics(judged, inputs[torch.cat(batches)[:renew]], batch_size, precision)
-        score = evaluate(judged, *validation, loss, device=device, precision=precision)
-        _record(history, judged, training_loss, score, learning_rate * factor, time.perf_counter() - start)
+        for network, record in judged:
+            if renew:
+                renew_statistics(network, inputs[torch.cat(batches)[:renew]], batch_size, precision)
+            score = evaluate(network, *validation, loss, device=device, precision=precision)
+            _record(record, training_loss, score, learning_rate * factor, time.perf_counter() - start)
+            if epoch in snapshots:
+                record.snapshots[epoch] = _state(network)
         if on_epoch:
-            on_epoch(epoch, epochs, training_loss=training_loss, validation_loss=score.loss)
+            on_epoch(epoch, epochs, training_loss=training_loss, validation_loss=history.validation_loss[-1])
+    for network, record in judged:
+        record.last_state = _state(network)
     if average:
-        model.load_state_dict(judged.state_dict())
+        model.load_state_dict(history.last_state)
     return history
 
 
@@ -255,15 +267,18 @@ def _finite(training_loss: float, epoch: int, learning_rate: float) -> float:
     return training_loss
 
 
-def _record(
-    history: History, model: nn.Module, training_loss: float, score: Evaluation, rate: float, seconds: float
-) -> None:
+def _new_history(device: torch.device, precision: torch.dtype) -> History:
+    return History(device=device.type, precision=str(precision).removeprefix("torch."))
+
+
+def _state(model: nn.Module) -> State:
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in model.state_dict().items()}
+
+
+def _record(history: History, training_loss: float, score: Evaluation, rate: float, seconds: float) -> None:
     history.training_loss.append(training_loss)
     history.validation_loss.append(score.loss)
     if score.accuracy is not None:
         history.validation_accuracy.append(score.accuracy)
     history.learning_rate.append(rate)
     history.seconds.append(seconds)
-    history.last_state = {name: tensor.detach().to("cpu", copy=True) for name, tensor in model.state_dict().items()}
-    if score.loss < min(history.validation_loss[:-1], default=math.inf):
-        history.best_epoch, history.best_state = len(history.validation_loss), history.last_state

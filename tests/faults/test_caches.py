@@ -118,7 +118,7 @@ def test_cached_features_on_a_full_disk_end_their_process(tmp_path, features, tr
 
 
 KEY = "a" * 64
-HISTORY = training.History([0.5], [0.4], last_state={"weight": torch.arange(300_000.0)}, best_epoch=1)
+HISTORY = training.History([0.5], [0.4], last_state={"weight": torch.arange(300_000.0)})
 
 
 def keep() -> bool:
