@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import platform
+import resource
 
 import pytest
 from conftest import code, markdown, write_notebook
@@ -47,6 +49,23 @@ def test_several_seeds_keep_each_result(book):
     book.run("run", "alone")
     record = results(book, "alone")["values"]["x"]
     assert record == {"values": [1.0, 1.5, 2.0], "unit": "", "mean": 1.5, "std": 0.5, "n": 3, "cell": 1}
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="settings of glibc")
+def test_freed_memory_is_used_again(book):
+    """Ten arrays of 50 MB one after another touch new pages once, unless whoever builds has set glibc otherwise."""
+    cell = code(
+        "import resource, benchbook",
+        "for _ in range(10):",
+        "    b'x' * 50_000_000",
+        "benchbook.value('faults', resource.getrusage(resource.RUSAGE_SELF).ru_minflt)",
+    )
+    found = {}
+    for name, settings in {"few": {}, "many": {"MALLOC_MMAP_THRESHOLD_": "1000000"}}.items():
+        write_notebook(book.root / "experiments" / f"{name}.ipynb", markdown("# Arrays"), cell)
+        book.run("run", name, **settings)
+        found[name] = results(book, name)["values"]["faults"]["value"]
+    assert found["many"] - found["few"] > 8 * 50_000_000 / resource.getpagesize()
 
 
 WRONG = {

@@ -28,6 +28,9 @@ from benchbook.run import execute, job, needs_error
 SNAKEFILE = Path(__file__).with_name("Snakefile")
 LOG = "snakemake.log"
 LEAST = 2**16  # bytes free, below which a disk counts as full
+# Of glibc: what an array leaves is used again and not given back to the system, which would have to clear every page of
+# the next one. Only arrays of 256 MiB and more are given back at once.
+MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**28), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
 ENDING = re.compile(r"killed by |[\w.]+(Error|Exception)\b")  # the last line of a worker that has failed itself
 
 
@@ -149,7 +152,8 @@ def _run_snakemake(
 def _environment(project: Project) -> dict[str, str]:
     """What workers and kernels find: the project that is being built, wherever benchbook itself is installed."""
     paths = [str(project.sources), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "DATA_ROOT": str(project.data_root)}
+    own = {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "DATA_ROOT": str(project.data_root)}
+    return {**MEMORY, **os.environ, **own}
 
 
 def _jobs(
