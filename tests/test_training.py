@@ -27,9 +27,9 @@ def small_network(seed: int = 0) -> RegressionCNN:
     return RegressionCNN(num_filters=4)
 
 
-def train(seed: int = 0, **settings) -> training.History:
+def train(seed: int = 0, model: nn.Module | None = None, **settings) -> training.History:
     settings = {"validation": pictures(20, 1), "epochs": 3, "batch_size": 16, "device": CPU, **settings}
-    return training.fit(small_network(seed), *pictures(), F.mse_loss, seed=seed, **settings)
+    return training.fit(model or small_network(seed), *pictures(), F.mse_loss, seed=seed, **settings)
 
 
 def test_images_become_pixels_and_labels_become_classes():
@@ -89,18 +89,22 @@ def test_bfloat16_learns_what_float32_learns():
 
 
 def test_snapshots_are_the_weights_that_a_shorter_training_ends_with():
-    """Statistics of batch norm included; the last one is what the model ends with."""
-    long = train(**PLAIN, epochs=4, renew=10, snapshots=(2, 4))
+    """Statistics of batch norm included; `last_state` is what the model ends with."""
+    model = small_network()
+    long = train(model=model, **PLAIN, epochs=4, renew=10, snapshots=(2, 4))
     short = train(**PLAIN, epochs=2, renew=10)
     assert long.snapshots.keys() == {2, 4}
     for found, truth in ((long.snapshots[2], short.last_state), (long.snapshots[4], long.last_state)):
         assert found.keys() == truth.keys()
         assert all(torch.equal(tensor, truth[name]) for name, tensor in found.items())
+    assert all(torch.equal(tensor, long.last_state[name]) for name, tensor in model.state_dict().items())
 
 
 def test_weights_judged_beside_their_average_are_those_of_a_training_without_it():
-    """Losses and weights bit for bit; and to judge them changes nothing about the average."""
-    both = train(**PLAIN, epochs=3, averaging=0.7, unaveraged=True, snapshots=(1,))
+    """Losses and weights bit for bit; to judge them changes nothing about the average, with which the model is left."""
+    model = small_network()
+    both = train(model=model, **PLAIN, epochs=3, averaging=0.7, unaveraged=True, snapshots=(1,))
+    assert all(torch.equal(tensor, both.last_state[name]) for name, tensor in model.state_dict().items())
     for found, truth in (
         (both.unaveraged, train(**PLAIN, epochs=3, snapshots=(1,))),
         (both, train(**PLAIN, epochs=3, averaging=0.7, snapshots=(1,))),
