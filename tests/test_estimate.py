@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from benchbook import estimate, machine
 from benchbook.estimate import Past, predict
+from benchbook.plan import Project
+from benchbook.state import sealed
 
 
 def within(factor: float, predicted: float | None, true: float) -> bool:
@@ -61,14 +64,70 @@ def test_runs_of_one_size_show_no_growth():
     assert not predict({"rate": 0.005}, [*pasts, Past({"rate": 0.03}, 51)])[2]
 
 
-def test_a_reference_is_scaled_by_the_machines_rates():
+def frozen(name: str, profile: str, seconds: float, epochs: int = 4, made_by: str = "far", **more) -> dict:
+    """A reference result as it is read back, made where matrices are multiplied at 90 GFLOP a second."""
+    environment = {"machine": made_by, "precision": "bfloat16", **more}
+    content = {"experiment": name, "parameters": {"epochs": epochs}, "seconds": seconds, "date": "2026-11-21"}
+    return content | {"values": {}, "matrix_rate": 9e10, "environment": environment, "reduced": profile == "quick"}
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """A function that predicts, on a machine of 30 GFLOP/s, a run with a reference result, by these runs made here."""
+    monkeypatch.setattr(machine, "matrix_rate", lambda: 3e10)
+    monkeypatch.setattr(estimate.gpus, "devices", list)
+
+    def predicted(references: list[tuple[str, dict]], here: dict[str, float]) -> estimate.Prediction:
+        for profile, content in references:
+            path = tmp_path / "reference" / profile / f"{content['experiment']}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(content))
+        for name, seconds in here.items():
+            folder = tmp_path / "runs" / name / "0123"
+            folder.mkdir(parents=True)
+            status = {"state": "ok", "error": None, "files": {}, "ended": 1.0, "seconds": seconds}
+            ended = sealed(status | {"ingredients": {"parameters": {"epochs": 4}}})
+            (folder / "status.json").write_text(json.dumps(ended, ensure_ascii=False))
+        wanted = SimpleNamespace(
+            experiment=SimpleNamespace(name="long"), folder=tmp_path / "runs/long/4567", parameters={"epochs": 400}
+        )
+        return estimate.predictions(Project(tmp_path), "full", [wanted])[0]
+
+    return predicted
+
+
+LONG = ("full", frozen("long", "full", 2000, epochs=400))
+SHORT = [("quick", frozen(name, "quick", 10)) for name in ("a", "b", "c", "d")]
+
+
+def test_a_reference_is_scaled_by_what_both_machines_ran(elsewhere):
+    """Runs of 10 s there took 19 and 20 s here, and one, which had to share the cores, 60 s."""
+    found = elsewhere([LONG, *SHORT], {"a": 19, "b": 60, "c": 20, "d": 20})
+    assert found.seconds == pytest.approx(4000)
+    assert found.basis == "the reference of 2026-11-21, × 2.00 by 4 other runs that were made there and here"
+
+
+@pytest.mark.parametrize(
+    ("others", "here"),
+    [
+        ([], {}),
+        (SHORT, {"a": 19, "b": 20}),
+        (SHORT, {"a": 0, "b": 20, "c": 20}),
+        ([("quick", frozen(n, "quick", 10, made_by="near")) for n in "abc"], {"a": 20, "b": 20, "c": 20}),
+        ([("quick", frozen(n, "quick", 10, precision="float32")) for n in "abc"], {"a": 20, "b": 20, "c": 20}),
+        ([("quick", frozen(n, "quick", 10, epochs=8)) for n in "abc"], {"a": 20, "b": 20, "c": 20}),
+    ],
+    ids=["none", "too few", "came from elsewhere", "another machine", "another precision", "other parameters"],
+)
+def test_else_by_the_machines_rates(elsewhere, others, here):
     """Made where matrices are multiplied three times as fast, a run takes three times as long here."""
-    reference = {"parameters": {"epochs": 4}, "seconds": 20.0, "date": "2026-11-21", "matrix_rate": 9e10}
-    past = estimate.scaled(reference, rate=3e10)
-    assert past.seconds == pytest.approx(60)
-    assert predict({"epochs": 4}, [past])[1] == (
-        "the reference of 2026-11-21, × 3.00 by this machine's rate of matrix products"
-    )
+    found = elsewhere([LONG, *others], here)
+    assert found.seconds == pytest.approx(6000)
+    assert found.basis == "the reference of 2026-11-21, × 3.00 by this machine's rate of matrix products"
+
+
+def test_a_graphics_card_says_nothing_of_a_processor(elsewhere):
+    assert elsewhere([("full", frozen("long", "full", 20, device="cuda"))], {}).seconds is None
 
 
 def test_the_rate_is_one_that_a_processor_can_have():

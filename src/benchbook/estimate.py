@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from benchbook import executors, gpus, machine
 from benchbook.plan import Project, Run
-from benchbook.reference import read_profile
+from benchbook.reference import read_all, read_profile
 from benchbook.state import History
 
 START = 3.0  # seconds until the first run begins, Snakemake's imports: 2 to 4 on the machines of reference/bench.json
 GRAPHICS_CARD = "cuda"
+FEWEST = 3  # runs here and elsewhere from which the ratio of two machines is taken; one may have had to share its cores
+
+
+Maker = tuple[str | None, str | None]  # a machine and a precision
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,8 @@ def predictions(project: Project, profile: str, runs: Iterable[Run]) -> list[Pre
     Raises BookError where a reference result cannot be read.
     """
     references = read_profile(project.root, profile)
-    rate = cache(machine.matrix_rate)  # two seconds, and only where a reference is used
+    ratios = cache(lambda: ratios_here(project))  # as the rate, only where a reference is used
+    rate = cache(machine.matrix_rate)
     pasts: dict[str, list[Past]] = {}
     found = []
     for run in runs:
@@ -53,7 +59,7 @@ def predictions(project: Project, profile: str, runs: Iterable[Run]) -> list[Pre
         if name not in pasts:
             pasts[name] = made_here(History(run.folder.parent))
             if name in references and all(differing(past.parameters, run.parameters) for past in pasts[name]):
-                pasts[name][:0] = _made_elsewhere(references[name], rate)
+                pasts[name][:0] = _made_elsewhere(references[name], ratios, rate)
         found.append(Prediction(run, *predict(run.parameters, pasts[name])))
     return found
 
@@ -64,17 +70,41 @@ def made_here(history: History) -> list[Past]:
     return [Past(status["ingredients"].get("parameters", {}), float(status["seconds"])) for status in ended_well]
 
 
-def _made_elsewhere(reference: Mapping[str, Any], rate: Any) -> Iterator[Past]:
+def ratios_here(project: Project) -> dict[Maker, list[float]]:
+    """How many times as long as in a reference result runs with its parameters took here, by who made the references.
+
+    Of every profile. Raises BookError where a reference result cannot be read.
+    """
+    found: dict[Maker, list[float]] = {}
+    for reference in read_all(project.root):
+        pasts = made_here(History(project.runs / reference["experiment"]))
+        alike = [past.seconds for past in pasts if not differing(past.parameters, reference["parameters"])]
+        if alike and alike[-1]:  # 0 where all results came from elsewhere
+            found.setdefault(maker(reference), []).append(alike[-1] / reference["seconds"])
+    return found
+
+
+def maker(reference: Mapping[str, Any]) -> Maker:
+    """The machine that made a reference result, and the precision: a processor may be fast in one of them only."""
+    return reference["environment"].get("machine"), reference["environment"].get("precision")
+
+
+def _made_elsewhere(
+    reference: Mapping[str, Any], ratios: Callable[[], Mapping[Maker, list[float]]], rate: Callable[[], float]
+) -> Iterator[Past]:
     """A reference result as a run of this machine, where the two can be compared: by processors only."""
-    on_card = reference["environment"].get("device") == GRAPHICS_CARD
-    if "matrix_rate" in reference and not on_card and not gpus.devices():
-        yield scaled(reference, rate())
+    if reference["environment"].get("device") == GRAPHICS_CARD or gpus.devices():
+        return
+    found = ratios().get(maker(reference), [])
+    if len(found) >= FEWEST:
+        yield scaled(reference, median(found), f"by {len(found)} other runs that were made there and here")
+    elif "matrix_rate" in reference:
+        yield scaled(reference, reference["matrix_rate"] / rate(), "by this machine's rate of matrix products")
 
 
-def scaled(reference: Mapping[str, Any], rate: float) -> Past:
-    """What the run of a reference result would have taken on a machine with this rate."""
-    factor = reference["matrix_rate"] / rate
-    what = f"the reference of {reference['date']}, × {factor:.2f} by this machine's rate of matrix products"
+def scaled(reference: Mapping[str, Any], factor: float, reason: str) -> Past:
+    """What the run of a reference result would have taken on a machine that takes so many times as long."""
+    what = f"the reference of {reference['date']}, × {factor:.2f} {reason}"
     return Past(reference["parameters"], reference["seconds"] * factor, what)
 
 

@@ -1,8 +1,8 @@
 """Reference results: the numbers of runs that took long, kept in the repository as `reference/PROFILE/EXPERIMENT.json`.
 
 Numbers only, no pictures: values, claims, curves, and with them parameters, machine, versions, commit, date and the
-fingerprints of the data. The book shows them beside the reader's own run, and `--estimate` scales their times by what
-this machine and that one need for matrix products.
+fingerprints of the data. The book shows them beside the reader's own run, and `--estimate` scales their times to this
+machine.
 """
 
 from __future__ import annotations
@@ -73,16 +73,22 @@ def read_references(root: Path) -> dict[str, dict[str, Any]]:
     Those of a reduced profile only say how long its runs take. Raises BookError where one cannot be read.
     """
     found: dict[str, dict[str, Any]] = {}
-    for path in sorted((root / FOLDER).glob("*/*.json")):
-        content = _read(path)
-        if not content.get("reduced") and found.get(path.stem, content)["date"] <= content["date"]:
-            found[path.stem] = content
+    for content in read_all(root):
+        name = content["experiment"]
+        if not content.get("reduced") and found.get(name, content)["date"] <= content["date"]:
+            found[name] = content
     return found
 
 
 def read_profile(root: Path, profile: str) -> dict[str, dict[str, Any]]:
     """The reference results of one profile by experiment; raises BookError where one cannot be read."""
-    return {path.stem: _read(path) for path in sorted((root / FOLDER / profile).glob("*.json"))}
+    return {content["experiment"]: content for content in read_all(root, profile)}
+
+
+def read_all(root: Path, profile: str = "") -> list[dict[str, Any]]:
+    """All reference results, or one profile's; raises BookError where one cannot be read."""
+    files = sorted((root / FOLDER / profile).glob("*.json" if profile else "*/*.json"))
+    return [_read(path) for path in files]
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -90,6 +96,8 @@ def _read(path: Path) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content["date"], str) or content["values"] is None:
             raise ValueError("no date, or no values")
+        if content["experiment"] != path.stem:
+            raise ValueError(f"it is one of {content['experiment']}")
         return content
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BookError(f"{path} is no reference result ({error}): `benchbook freeze` writes them") from None
