@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -43,6 +44,13 @@ def test_a_time_that_grows_is_followed_within_a_factor_of_two(wanted, true):
     assert "time ∝" in basis
 
 
+def test_what_was_kept_is_of_use_for_the_like_only():
+    """A run of 10 s that found 190 s of work done: again 10 s, but 200 s from the start, and time grows as they do."""
+    pasts = [Past({"epochs": 4}, 100), Past({"epochs": 8}, 10, kept=190)]
+    assert predict({"epochs": 8}, pasts)[0] == 10
+    assert predict({"epochs": 16}, pasts)[0] == pytest.approx(400)
+
+
 def test_what_does_not_change_the_time_does_not_change_the_prediction():
     """Runs with other learning rates took as long, so a hundredth of the rate is no hundred times as long."""
     pasts = [Past({"learning_rate": rate}, seconds) for rate, seconds in ((0.1, 10.2), (0.03, 9.9), (0.01, 10.0))]
@@ -73,19 +81,23 @@ def frozen(name: str, profile: str, seconds: float, epochs: int = 4, made_by: st
 
 @pytest.fixture
 def elsewhere(tmp_path, monkeypatch):
-    """A function that predicts, on a machine of 30 GFLOP/s, a run with a reference result, by these runs made here."""
+    """A function that predicts, on a machine of 30 GFLOP/s, a run with a reference result, by these runs made here.
+
+    Of each the seconds, or with them those of what had been kept for it.
+    """
     monkeypatch.setattr(machine, "matrix_rate", lambda: 3e10)
     monkeypatch.setattr(estimate.gpus, "devices", list)
 
-    def predicted(references: list[tuple[str, dict]], here: dict[str, float]) -> estimate.Prediction:
+    def predicted(references: list[tuple[str, dict]], here: dict[str, Any]) -> estimate.Prediction:
         for profile, content in references:
             path = tmp_path / "reference" / profile / f"{content['experiment']}.json"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(content))
-        for name, seconds in here.items():
+        for name, times in here.items():
+            seconds, kept = times if isinstance(times, tuple) else (times, 0.0)
             folder = tmp_path / "runs" / name / "0123"
             folder.mkdir(parents=True)
-            status = {"state": "ok", "error": None, "files": {}, "ended": 1.0, "seconds": seconds}
+            status = {"state": "ok", "error": None, "files": {}, "ended": 1.0, "seconds": seconds, "kept_seconds": kept}
             ended = sealed(status | {"ingredients": {"parameters": {"epochs": 4}}})
             (folder / "status.json").write_text(json.dumps(ended, ensure_ascii=False))
         wanted = SimpleNamespace(
@@ -124,6 +136,13 @@ def test_else_by_the_machines_rates(elsewhere, others, here):
     found = elsewhere([LONG, *others], here)
     assert found.seconds == pytest.approx(6000)
     assert found.basis == "the reference of 2026-11-21, × 3.00 by this machine's rate of matrix products"
+
+
+def test_what_was_kept_elsewhere_is_not_here(elsewhere):
+    """The long run took 2,000 s after 1,000 s of an earlier one; of three short ones here two found something kept."""
+    _, long = LONG
+    found = elsewhere([("full", long | {"kept_seconds": 1000}), *SHORT], {"a": 20, "b": (5, 15), "c": (0.5, 19.5)})
+    assert found.seconds == pytest.approx(6000)
 
 
 def test_a_graphics_card_says_nothing_of_a_processor(elsewhere):

@@ -62,12 +62,19 @@ def test_a_kept_training_is_the_same_bit_for_bit(folder, trained):
     """Only what is new is trained; networks, histories and the count of epochs are as if all were."""
     train(Task(BUILD, 1))
     counted: list[tuple[int, int]] = []
+    spent: list[float] = []
+
+    def hear(done: int, total: int, kept: float | None = None, **losses: float) -> None:
+        counted.append((done, total))
+        spent.extend([] if kept is None else [kept])
+
     averaged = {"epochs": 3, "averaging": 0.5, "unaveraged": True, "snapshots": (1, 2)}
     tasks = [Task(BUILD, 0), Task(BUILD, 1), Task(BUILD, 2, averaged)]
-    found = train(*tasks, on_epoch=lambda done, total, **losses: counted.append((done, total)))
+    found = train(*tasks, on_epoch=hear)
     again = train(*tasks)
     assert trained == [1, 0, 2]
     assert counted == [(done, 7) for done in range(1, 8)]
+    assert spent == found[1][1].seconds  # what the one that was there already cost
     for (model, history), (other, expected) in zip(again, found, strict=True):
         assert repr(history) == repr(expected)
         for state, truth in zip(weights(history), weights(expected), strict=True):

@@ -76,28 +76,33 @@ def test_what_did_not_come_out_again_is_listed(book):
 
 
 def test_what_a_chapter_costs_is_shown(book):
-    """Time, and the cell in which most of it went: here the second, which sleeps; beside it the reference's."""
+    """Time, the cell in which most of it went, here the second, which sleeps, and what an earlier run had kept."""
     write_notebook(
         book.root / "experiments" / "alone.ipynb",
         markdown("# Stand alone"),
         code("import time\nimport benchbook\n\nbenchbook.value('x', 1)"),
-        code("time.sleep(1)"),
+        code(
+            "time.sleep(1)\nfor step in (1, 2):\n    benchbook.progress(step, 3, kept=3000)\nbenchbook.progress(3, 3)"
+        ),
     )
     profile, prose = (book.root / path for path in ("profiles/quick.yml", "book/index.md"))
     profile.write_text(profile.read_text().replace("reduced: true\n", ""))
     prose.write_text(f"{prose.read_text()}\n\n```{{costs}}\n```\n")
     assert book.run("build", "--no-pdf").returncode == 0
-    assert re.search(r"Stand alone\s+[\d.]+ s, \d+ % of it in cell 2; 0\.\d GB\s+—", text_of(book))
-    assert re.search(r"all together\s+[\d.]+ s for 2 of 2\s+—", text_of(book))
+    assert re.search(
+        r"Stand alone\s+[\d.]+ s, \d+ % of it in cell 2; 0\.\d GB; work of 100\.0 min had been kept\s+—", text_of(book)
+    )
+    assert re.search(r"all together\s+[\d.]+ s for 2 of 2; work of 100\.0 min had been kept\s+—", text_of(book))
     assert book.run("freeze", "alone").returncode == 0
     path = book.root / "reference" / "quick" / "alone.json"
     kept = json.loads(path.read_text())
     assert kept["longest"]["cell"] == 2
     assert 1 <= kept["longest"]["seconds"] <= kept["seconds"]
-    kept |= {"seconds": 6000.0, "longest": {"cell": 7, "seconds": 4500.0}}
+    assert kept["kept_seconds"] == 6000
+    kept |= {"seconds": 3000.0, "longest": {"cell": 7, "seconds": 2250.0}, "kept_seconds": 0.0}
     path.write_text(json.dumps(kept))
     assert book.run("build", "--no-pdf").returncode == 0
-    assert "100.0 min, 75 % of it in cell 7" in text_of(book)
+    assert "50.0 min, 75 % of it in cell 7" in text_of(book)
     assert kept["environment"]["machine"] in text_of(book)
 
 

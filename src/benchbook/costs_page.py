@@ -34,20 +34,27 @@ def both(entry: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def cost(results: dict[str, Any]) -> str:
-    """'1 h 3 min, 97 % of it in cell 13; 1.9 GB'."""
+    """'1 h 3 min, 97 % of it in cell 13; 1.9 GB; work of 2 h 10 min had been kept'."""
     if not results:
         return NOT_YET
     words, seconds = duration(results["seconds"]), results["seconds"]
     if longest := results.get("longest"):
         words += f", {100 * longest['seconds'] / seconds:.0f}\u00a0% of it in cell\u00a0{longest['cell']}"
     memory = results["environment"].get("memory_mb")
-    return words + (f"; {memory / 1000:.1f}\u00a0GB" if memory else "")
+    return words + (f"; {memory / 1000:.1f}\u00a0GB" if memory else "") + kept([results])
 
 
 def total(column: tuple[dict[str, Any], ...]) -> str:
     """The sum over the chapters that have results, and how many they are."""
-    known = [results["seconds"] for results in column if results]
-    return f"{duration(sum(known))} for {len(known)} of {len(column)}" if known else NOT_YET
+    known = list(filter(None, column))
+    seconds = sum(results["seconds"] for results in known)
+    return f"{duration(seconds)} for {len(known)} of {len(column)}{kept(known)}" if known else NOT_YET
+
+
+def kept(runs: list[dict[str, Any]]) -> str:
+    """What earlier runs spent on results that these used; '' where there were none."""
+    seconds = sum(results.get("kept_seconds", 0.0) for results in runs)
+    return f"; work of {duration(seconds)} had been kept" if seconds else ""
 
 
 def where(reference: dict[str, Any]) -> str:

@@ -20,18 +20,25 @@ from benchbook.state import History
 START = 3.0  # seconds until the first run begins, Snakemake's imports: 2 to 4 on the machines of reference/bench.json
 GRAPHICS_CARD = "cuda"
 FEWEST = 3  # runs here and elsewhere from which the ratio of two machines is taken; one may have had to share its cores
-
-
 Maker = tuple[str | None, str | None]  # a machine and a precision
 
 
 @dataclass(frozen=True)
 class Past:
-    """A run that has been made: its parameters, how many seconds it took, and in words which one it is."""
+    """A run that has been made: its parameters, how many seconds it took, and in words which one it is.
+
+    `kept` are the seconds of work that it did not have to do, because an earlier run had kept what came of it.
+    """
 
     parameters: Mapping[str, Any]
     seconds: float
     what: str = "its last run"
+    kept: float = 0.0
+
+    @property
+    def whole(self) -> float:
+        """The seconds that it would have taken if nothing had been kept."""
+        return self.seconds + self.kept
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,10 @@ def predictions(project: Project, profile: str, runs: Iterable[Run]) -> list[Pre
 def made_here(history: History) -> list[Past]:
     """The runs of an experiment that ended well here, the oldest first."""
     ended_well = (status for status in history.statuses.values() if status["state"] == "ok")
-    return [Past(status["ingredients"].get("parameters", {}), float(status["seconds"])) for status in ended_well]
+    return [
+        Past(status["ingredients"].get("parameters", {}), status["seconds"], kept=status.get("kept_seconds", 0.0))
+        for status in ended_well
+    ]
 
 
 def ratios_here(project: Project) -> dict[Maker, list[float]]:
@@ -78,9 +88,9 @@ def ratios_here(project: Project) -> dict[Maker, list[float]]:
     found: dict[Maker, list[float]] = {}
     for reference in read_all(project.root):
         pasts = made_here(History(project.runs / reference["experiment"]))
-        alike = [past.seconds for past in pasts if not differing(past.parameters, reference["parameters"])]
+        alike = [past.whole for past in pasts if not differing(past.parameters, reference["parameters"])]
         if alike and alike[-1]:  # 0 where all results came from elsewhere
-            found.setdefault(maker(reference), []).append(alike[-1] / reference["seconds"])
+            found.setdefault(maker(reference), []).append(alike[-1] / whole(reference))
     return found
 
 
@@ -105,20 +115,26 @@ def _made_elsewhere(
 def scaled(reference: Mapping[str, Any], factor: float, reason: str) -> Past:
     """What the run of a reference result would have taken on a machine that takes so many times as long."""
     what = f"the reference of {reference['date']}, × {factor:.2f} {reason}"
-    return Past(reference["parameters"], reference["seconds"] * factor, what)
+    return Past(reference["parameters"], whole(reference) * factor, what)
+
+
+def whole(reference: Mapping[str, Any]) -> float:
+    """The seconds of a reference result, those included of what had been kept for it."""
+    return float(reference["seconds"] + reference.get("kept_seconds", 0.0))
 
 
 def predict(parameters: Mapping[str, Any], pasts: Sequence[Past]) -> tuple[float | None, str, bool]:
     """Seconds, the basis in words, and whether they are a guess: from the past run whose parameters are nearest.
 
     Of equally near ones the last counts. Where past runs show how the time grows with a parameter in which that one
-    differs, it is scaled by it; otherwise it is a guess.
+    differs, it is scaled by it; otherwise it is a guess. What was kept for a run is of use for its like only.
     """
     near = min(reversed(pasts), key=lambda past: distance(parameters, past.parameters), default=None)
     if near is None:
         return None, "no run of it is known", False
-    seconds, words, is_guess = near.seconds, [], False
-    for name in differing(parameters, near.parameters):
+    names = differing(parameters, near.parameters)
+    seconds, words, is_guess = near.whole if names else near.seconds, [], False
+    for name in names:
         words.append(f"{name} {near.parameters.get(name, 'unset')}")
         power = growth(name, pasts)
         if power is not None and _positive(parameters.get(name)) and _positive(near.parameters.get(name)):
@@ -155,9 +171,9 @@ def growth(name: str, pasts: Iterable[Past]) -> float | None:
     """
     alike: dict[str, list[tuple[float, float]]] = {}
     for past in pasts:
-        if _positive(past.parameters.get(name)) and past.seconds > 0:
+        if _positive(past.parameters.get(name)) and past.whole > 0:
             others = {key: given for key, given in past.parameters.items() if key not in (name, "seed")}
-            point = math.log(past.parameters[name]), math.log(past.seconds)
+            point = math.log(past.parameters[name]), math.log(past.whole)
             alike.setdefault(json.dumps(others, sort_keys=True), []).append(point)
     slopes = [sums(points) for points in alike.values() if len({x for x, _ in points}) > 1]
     squares = sum(square for _, square in slopes)

@@ -23,6 +23,7 @@ CURVE = "application/vnd.benchbook.curve+json"
 ENVIRONMENT = "application/vnd.benchbook.environment+json"
 PROGRESS_FILE = "BENCHBOOK_PROGRESS"
 CONFIDENCE = 0.95
+kept_seconds: list[float] = []  # what earlier runs spent on steps whose results they kept; read when the run has ended
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 VERDICTS = {True: "holds", False: "does not hold", None: "too close to call"}
@@ -205,8 +206,13 @@ def environment(**facts: Any) -> None:
     _publish(ENVIRONMENT, text, ", ".join(f"{key}: {fact}" for key, fact in text.items()))
 
 
-def progress(step: int, steps: int, **facts: float) -> None:
-    """Tells the builder's display how far a long cell is (epoch of epochs); without a builder it does nothing."""
+def progress(step: int, steps: int, *, kept: float | None = None, **facts: float) -> None:
+    """Tells the builder's display how far a long cell is (epoch of epochs); without a builder it shows nothing.
+
+    kept: where an earlier run has made this step and kept what came of it, its seconds; they belong to the run's cost.
+    """
+    if kept is not None:
+        kept_seconds.append(float(kept))
     target = os.environ.get(PROGRESS_FILE)
     if target:
         part = Path(f"{target}.part")

@@ -23,7 +23,7 @@ FOLDER = "reference"
 FAULTS = "faults.json"  # what `make faults` leaves in _build/, and with KEEP=1 in reference/
 KEPT = (
     *("experiment", "parameters", "changed_parameters", "values", "claims", "curves", "environment", "seconds"),
-    "longest",
+    *("kept_seconds", "longest"),
 )
 
 

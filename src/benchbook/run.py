@@ -39,6 +39,7 @@ _others = ("site-packages", "dist-packages", _os.path.dirname(_os.__file__))
 _display({{"{mime}": {{
     "modules": sorted(n for n, f in _files.items() if f.startswith({root!r}) and not any(o in f for o in _others)),
     "memory_mb": _resource.getrusage(_resource.RUSAGE_SELF).ru_maxrss // _unit,
+    "kept_seconds": sum(getattr(_sys.modules.get("benchbook.record"), "kept_seconds", ())),
 }}}}, raw=True)
 """
 
@@ -89,6 +90,7 @@ def execute(task: Mapping[str, Any], error: str = "") -> dict[str, Any]:
                 "error": error,
                 "ended": time.time(),
                 "seconds": results["seconds"],
+                "kept_seconds": results["kept_seconds"],
                 "ingredients": task["ingredients"],
                 "used": used,
                 "files": {file.name: fingerprint.hash_file(file) for file in sorted(part.iterdir())},
@@ -227,6 +229,7 @@ def _results(
         "curves": found["curves"],
         "environment": {**facts, **found["environment"]},
         "seconds": round(seconds, 2),
+        "kept_seconds": round(audit.get("kept_seconds", 0.0), 2),
     }
 
 

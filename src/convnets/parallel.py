@@ -57,27 +57,30 @@ def fit_all(
     `shared` and a task's own settings go to `fit`. On a CPU each training has one thread, so that its result does not
     depend on how many run at once, and `workers` of them run side by side (default: PyTorch's number of threads); where
     SPARE_CORES is "use", as the engine sets it, one more for each core that is idle meanwhile (on Linux).
-    `on_epoch(done, all, training_loss=..., validation_loss=...)` counts the epochs of all tasks. Raises ValueError
-    where a task cannot be sent to another process, and what `fit` raises. Where TRAININGS is set (see `kept`), what is
-    kept is not trained, and what is trained is kept.
+    `on_epoch(done, all, training_loss=..., validation_loss=...)` counts the epochs of all tasks. Where TRAININGS is set
+    (see `kept`), what is kept is not trained, and what is trained is kept; for an epoch of a kept training `on_epoch`
+    gets the seconds that it took as `kept=...`. Raises ValueError where a task cannot be sent to another process, and
+    what `fit` raises.
     """
     device = shared.get("device") or choose_device()
     workers = 1 if device.type != "cpu" else workers or torch.get_num_threads()
     total = sum({**shared, **task.settings}.get("epochs", 25) for task in tasks)
     done = 0
 
-    def count(**losses: float) -> None:
+    def count(**facts: float) -> None:
         nonlocal done
         done += 1
         if on_epoch:
-            on_epoch(done, total, **losses)
+            on_epoch(done, total, **facts)
 
     data = {"inputs": inputs, "targets": targets, "loss": loss, "validation": validation, **shared}
     keys = kept.keys([(task, data) for task in tasks], device)
     found = [kept.find(key) for key in keys]
     for history in filter(None, found):
-        for training_loss, validation_loss in zip(history.training_loss, history.validation_loss, strict=True):
-            count(training_loss=training_loss, validation_loss=validation_loss)
+        for error, validated, seconds in zip(
+            history.training_loss, history.validation_loss, history.seconds, strict=True
+        ):
+            count(training_loss=error, validation_loss=validated, kept=seconds)
     left = [(task, key) for task, key, history in zip(tasks, keys, found, strict=True) if history is None]
     most = _cores() if os.environ.get(SPARE) == "use" and device.type == "cpu" else workers
     trained = iter(_train_all(left, data, workers, most, count))
