@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from convnets import augmentations, kept, parallel
+from convnets import augmentations, classifiers, kept, optimisers, parallel, training
 from convnets.classifiers import smoothed_cross_entropy
 from convnets.models import UNet
 from convnets.parallel import Task, fit_all
@@ -98,6 +98,66 @@ def one_pixel_more() -> torch.Tensor:
     images, _ = pictures(12)
     images[3, 0, 5, 5] = images[3, 0, 5, 5].nextafter(torch.tensor(1.0))
     return images
+
+
+WHITENING = torch.eye(12).view(12, 3, 2, 2), torch.zeros(12)
+DECAYING = partial(optimisers.adam, weight_decay=0.1)
+AUGMENT = partial(augmentations.per_batch, padding=2, brightness=0.1)
+JUDGED = {"averaging": 0.5, "unaveraged": True, "snapshots": (1, 3), "renew": 6}
+
+
+@pytest.mark.parametrize(
+    ("build", "settings"),
+    [
+        (partial(classifiers.TwoBlockCNN, 4, dropout=0.4, batch_norm=True), JUDGED),
+        (partial(classifiers.TwoBlockCNN, 4), {"optimiser": DECAYING, "schedule": "one_cycle", "augment": AUGMENT}),
+        (partial(classifiers.FastCNN, WHITENING, [4, 6, 8]), {"optimiser": optimisers.muon, "schedule": "cosine"}),
+    ],
+    ids=["dropout, judged in every way", "decay and augmentation", "muon"],
+)
+def test_a_training_that_is_broken_off_goes_on_bit_for_bit(folder, monkeypatch, build, settings):
+    """Twice broken off, it takes the steps that are left, and the result is that of one without a break."""
+    monkeypatch.setattr(training, "INTERVAL", 0.0)
+    images = torch.randint(256, (12, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(12) % 10
+
+    def whole(on_epoch=None) -> History:
+        shared = {"validation": (images[:6], labels[:6]), "epochs": 5, "batch_size": 5, "workers": 1}
+        ((_, history),) = fit_all(
+            [Task(build, 3, settings)], images, labels, F.cross_entropy, **shared, on_epoch=on_epoch
+        )
+        return history
+
+    heard: list[tuple[int, bool]] = []
+
+    def hear(done: int, total: int, kept: float | None = None, **losses: float) -> None:
+        heard.append((done, kept is not None))
+        if heard in broken:
+            raise KeyboardInterrupt
+
+    own = [(1, False), (2, False), (3, False)]
+    broken = [own, [(1, True), (2, True), *own[2:], (4, False)]]
+    for _ in broken:
+        heard.clear()
+        with pytest.raises(KeyboardInterrupt):
+            whole(hear)
+        (left,) = folder.iterdir()
+    heard.clear()
+    history = whole(hear)
+    assert heard == [(1, True), (2, True), (3, True), (4, False), (5, False)]
+    assert [path.name for path in folder.iterdir()] == [left.name.removesuffix(".interim")]
+    monkeypatch.delenv(kept.FOLDER)
+    assert_same(history, whole())
+
+
+def assert_same(history: History, expected: History) -> None:
+    for part in ("training_loss", "validation_loss", "validation_accuracy", "learning_rate"):
+        assert getattr(history, part) == getattr(expected, part)
+    assert len(history.seconds) == len(expected.seconds)
+    for state, truth in zip(weights(history), weights(expected), strict=True):
+        assert all(torch.equal(state[name], tensor) for name, tensor in truth.items())
+    if expected.unaveraged:
+        assert_same(history.unaveraged, expected.unaveraged)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
-"""Finished trainings, kept: the same task on the same data by the same code is not trained a second time.
+"""Trainings, kept: the same task on the same data by the same code is not trained a second time.
 
 A training is found again by the SHA-256 of everything that decides its result, so that a change of anything trains
-anew. The folder is named by the environment variable TRAININGS; without it nothing is kept and nothing is looked for.
+anew. While it runs, its interim state is kept beside it, so that what is broken off goes on. The folder is named by the
+environment variable TRAININGS; without it nothing is kept and nothing is looked for.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from convnets.training import History, choose_precision
+from convnets.training import History, Interim, choose_precision
 
 FOLDER = "TRAININGS"
 LIMIT = 2**31  # bytes; what was not asked for longest goes first
+_INTERIM = ".interim"  # at the end of the name of what a training leaves while it runs
 _DIGEST = 32  # bytes at a file's beginning: the SHA-256 of the others
 _PACKAGE = __name__.partition(".")[0]
 
@@ -48,9 +50,20 @@ def keys(trainings: Iterable[Any], device: torch.device) -> list[str | None]:
 
 def find(key: str | None) -> History | None:
     """The training that was kept under this name; None where there is none, or what there is is damaged."""
-    if key is None:
+    history: History | None = _find(key)
+    return history
+
+
+def find_interim(key: str | None) -> Interim | None:
+    """Where this training stood when it was broken off; None where nobody knows."""
+    interim: Interim | None = _find(key and key + _INTERIM)
+    return interim
+
+
+def _find(name: str | None) -> Any:
+    if name is None:
         return None
-    path = Path(os.environ[FOLDER], key)
+    path = Path(os.environ[FOLDER], name)
     try:
         content = path.read_bytes()
         os.utime(path)
@@ -63,15 +76,28 @@ def find(key: str | None) -> History | None:
 
 def keep(key: str | None, history: History) -> None:
     """Keep a training under its name: whole, or not at all, as where the disk is full or the source has changed."""
-    if key is None or any(_read(path) != source for path, source in _sources().values()):
+    if key is None:
         return
-    folder, content = Path(os.environ[FOLDER]), dump(history)
-    part = folder / f".{key}.{os.getpid()}"
+    _keep(key, history)
+    with suppress(OSError):
+        Path(os.environ[FOLDER], key + _INTERIM).unlink()
+
+
+def keep_interim(key: str, interim: Interim) -> None:
+    """Keep where a training stands, for `find_interim`, until it is kept itself."""
+    _keep(key + _INTERIM, interim)
+
+
+def _keep(name: str, thing: History | Interim) -> None:
+    if any(_read(path) != source for path, source in _sources().values()):
+        return
+    folder, content = Path(os.environ[FOLDER]), dump(thing)
+    part = folder / f".{name}.{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _make_room(folder, len(content))
         part.write_bytes(hashlib.sha256(content).digest() + content)
-        part.replace(folder / key)
+        part.replace(folder / name)
     except OSError:  # it costs time at the next training, not this one
         with suppress(OSError):
             part.unlink()
@@ -86,21 +112,20 @@ def _make_room(folder: Path, size: int) -> None:
             excess -= length
 
 
-# ---- A history as bytes. ----
+# ---- A training as bytes. ----
 
 
-def dump(history: History) -> bytes:
-    """The history with all its tensors, for a file or another process."""
+def dump(training: History | Interim) -> bytes:
+    """A training's history or interim state with all tensors, for a file or another process."""
     file = io.BytesIO()
-    torch.save(history, file)
+    torch.save(training, file)
     return file.getvalue()
 
 
-def load(content: bytes) -> History:
-    """What `dump` has written; nothing but histories and tensors is read, and no code is run."""
-    with torch.serialization.safe_globals([History]):
-        history: History = torch.load(io.BytesIO(content), weights_only=True)
-    return history
+def load(content: bytes) -> Any:
+    """What `dump` has written, its tensors on the CPU; nothing else is read, and no code is run."""
+    with torch.serialization.safe_globals([History, Interim]):
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
 
 
 # ---- What decides a training. ----

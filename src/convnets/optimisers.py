@@ -10,15 +10,23 @@ from torch import Tensor, nn
 
 
 class Optimiser(Protocol):
-    """What `fit` asks of an optimiser: every group's own learning rate, which `fit` scales, and steps."""
+    """What `fit` asks of an optimiser: every group's own learning rate, which `fit` scales, steps, and its state."""
 
-    param_groups: list[dict[str, Any]]
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The groups of parameters, each with its learning rate "lr"."""
 
     def step(self) -> Any:
         """One step."""
 
     def zero_grad(self) -> None:
         """Forgets the gradients."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that it remembers of the steps so far."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from what `state_dict` gave."""
 
 
 def adam(
@@ -94,7 +102,10 @@ class _Together:
 
     def __init__(self, *optimisers: torch.optim.Optimizer) -> None:
         self.optimisers = optimisers
-        self.param_groups = [group for optimiser in optimisers for group in optimiser.param_groups]
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        return [group for optimiser in self.optimisers for group in optimiser.param_groups]
 
     def step(self) -> None:
         for optimiser in self.optimisers:
@@ -103,6 +114,13 @@ class _Together:
     def zero_grad(self) -> None:
         for optimiser in self.optimisers:
             optimiser.zero_grad()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"optimisers": [optimiser.state_dict() for optimiser in self.optimisers]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for optimiser, own in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(own)
 
 
 def _parted(model: nn.Module, axes: int) -> tuple[list[nn.Parameter], list[nn.Parameter]]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +59,9 @@ def fit_all(
     depend on how many run at once, and `workers` of them run side by side (default: PyTorch's number of threads); where
     SPARE_CORES is "use", as the engine sets it, one more for each core that is idle meanwhile (on Linux).
     `on_epoch(done, all, training_loss=..., validation_loss=...)` counts the epochs of all tasks. Where TRAININGS is set
-    (see `kept`), what is kept is not trained, and what is trained is kept; for an epoch of a kept training `on_epoch`
-    gets the seconds that it took as `kept=...`. Raises ValueError where a task cannot be sent to another process, and
-    what `fit` raises.
+    (see `kept`), what is kept is not trained, what is trained is kept, and what was broken off goes on; for an epoch
+    that was kept `on_epoch` gets the seconds that it took as `kept=...`. Raises ValueError where a task cannot be sent
+    to another process, and what `fit` raises.
     """
     device = shared.get("device") or choose_device()
     workers = 1 if device.type != "cpu" else workers or torch.get_num_threads()
@@ -77,10 +78,7 @@ def fit_all(
     keys = kept.keys([(task, data) for task in tasks], device)
     found = [kept.find(key) for key in keys]
     for history in filter(None, found):
-        for error, validated, seconds in zip(
-            history.training_loss, history.validation_loss, history.seconds, strict=True
-        ):
-            count(training_loss=error, validation_loss=validated, kept=seconds)
+        _count_kept(history, count)
     left = [(task, key) for task, key, history in zip(tasks, keys, found, strict=True) if history is None]
     most = _cores() if os.environ.get(SPARE) == "use" and device.type == "cpu" else workers
     trained = iter(_train_all(left, data, workers, most, count))
@@ -90,6 +88,11 @@ def fit_all(
         model.load_state_dict(history.last_state)
         model.eval()
     return list(zip(models, histories, strict=True))
+
+
+def _count_kept(history: History, count: Progress) -> None:
+    for error, validated, seconds in zip(history.training_loss, history.validation_loss, history.seconds, strict=True):
+        count(training_loss=error, validation_loss=validated, kept=seconds)
 
 
 def _train_all(tasks: Sequence[Keyed], data: dict[str, Any], workers: int, most: int, count: Progress) -> list[History]:
@@ -196,6 +199,9 @@ def _train(task: Task, key: str | None, data: dict[str, Any], count: Progress) -
     def report(epoch: int, epochs: int, **losses: float) -> None:
         count(**losses)
 
+    if interim := kept.find_interim(key):
+        _count_kept(interim.history, count)
+    settings |= {"interim": interim, "on_interim": partial(kept.keep_interim, key) if key else None}
     history = fit(task.build(), inputs, targets, loss, seed=task.seed, on_epoch=report, **settings)
     kept.keep(key, history)
     return history

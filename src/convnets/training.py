@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from convnets.optimisers import Optimiser, adam
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 State = dict[str, Tensor]
+INTERVAL = 60.0  # seconds at least between interim states that a training hands out
 Augmentation = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 
 
@@ -42,6 +43,15 @@ class History:
     last_state: State = field(default_factory=dict, repr=False)
     snapshots: dict[int, State] = field(default_factory=dict, repr=False)  # the weights after these epochs
     unaveraged: History | None = None  # the same training judged by the weights themselves, not by their average
+
+
+@dataclass
+class Interim:
+    """A training after some of its epochs: all that `fit` needs to go on as if it had never stopped."""
+
+    history: History
+    states: dict[str, dict[str, Any]]  # of the network, of its optimiser and of its average, where there is one
+    generators: list[Tensor]  # the states of what draws the batches and of PyTorch's own, from which dropout draws
 
 
 def seed_everything(seed: int) -> None:
@@ -111,7 +121,9 @@ def fit(
     renew: int = 0,
     snapshots: Collection[int] = (),
     seed: int = 0,
+    interim: Interim | None = None,
     on_epoch: Callable[..., None] | None = None,
+    on_interim: Callable[[Interim], None] | None = None,
     device: torch.device | None = None,
     precision: torch.dtype | None = None,
 ) -> History:
@@ -124,8 +136,10 @@ def fit(
     themselves are validated, too, in a history of their own. Before each validation batch norm's statistics are taken
     anew from `renew` of the samples (see `renew_statistics`); with 0 they stay moving averages, which lag behind the
     weights. What is left behind after each of the epochs `snapshots`, counted from 1, is kept as well.
-    `on_epoch(epoch, epochs, training_loss=..., validation_loss=...)` is called after each epoch, counted from 1. On one
-    processor the same seed, weights and data give the same history, bit for bit.
+    `on_epoch(epoch, epochs, training_loss=..., validation_loss=...)` is called after each epoch, counted from 1, and
+    `on_interim(interim)` after one in a minute, to write away at once where the training stands: given as `interim`,
+    with all else as before, the training goes on from there. On one processor the same seed, weights and data give the
+    same history, bit for bit, in one go or in several.
     Raises FloatingPointError where the training loss is no longer finite, ValueError for an unknown schedule.
     """
     device = device or choose_device()
@@ -138,12 +152,14 @@ def fit(
     rates = [group["lr"] for group in steps.param_groups]
     moving = get_ema_multi_avg_fn(averaging)
     average = AveragedModel(model, multi_avg_fn=moving, use_buffers=True) if averaging else None
-    history = _new_history(device, precision)
+    parts: dict[str, Any] = {"model": model, "optimiser": steps} | ({"average": average} if average else {})
+    history = _go_on(interim, parts, generator) if interim else _new_history(device, precision)
     judged = [(average.module if average else model, history)]
     if average and unaveraged:
-        history.unaveraged = _new_history(device, precision)
+        history.unaveraged = history.unaveraged or _new_history(device, precision)
         judged.append((model, history.unaveraged))
-    for epoch in range(1, epochs + 1):
+    told = time.monotonic()
+    for epoch in range(len(history.seconds) + 1, epochs + 1):
         start = time.perf_counter()
         batches = torch.randperm(len(inputs), generator=generator, device=device).split(batch_size)
         total = torch.zeros((), device=device)  # read once an epoch: reading each step would make a card wait
@@ -168,6 +184,9 @@ def fit(
                 record.snapshots[epoch] = _state(network)
         if on_epoch:
             on_epoch(epoch, epochs, training_loss=training_loss, validation_loss=history.validation_loss[-1])
+        if on_interim and epoch < epochs and time.monotonic() - told >= INTERVAL:
+            on_interim(_interim(history, parts, generator))
+            told = time.monotonic()
     for network, record in judged:
         record.last_state = _state(network)
     if average:
@@ -184,6 +203,24 @@ def _step(
     error.backward()
     optimiser.step()
     return error.detach()
+
+
+def _interim(history: History, parts: dict[str, Any], generator: torch.Generator) -> Interim:
+    states = {name: part.state_dict() for name, part in parts.items()}
+    own = torch.cuda.get_rng_state(generator.device) if generator.device.type == "cuda" else torch.get_rng_state()
+    return Interim(history, states, [generator.get_state(), own])
+
+
+def _go_on(interim: Interim, parts: dict[str, Any], generator: torch.Generator) -> History:
+    for name, part in parts.items():
+        part.load_state_dict(interim.states[name])
+    drawing, own = interim.generators
+    generator.set_state(drawing)
+    if generator.device.type == "cuda":
+        torch.cuda.set_rng_state(own, generator.device)
+    else:
+        torch.set_rng_state(own)
+    return interim.history
 
 
 @torch.no_grad()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import random
 import signal
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
-from convnets import data, kept, segmentation, training
+from convnets import classifiers, data, kept, parallel, segmentation, training
 from tests.faults import _moments
 from tests.faults._moments import forked
 
@@ -187,4 +189,42 @@ def test_a_damaged_training_is_not_believed(tmp_path, monkeypatch, tries, fault)
         wrong += kept.find(KEY) is not None
         lost += keep() or not same(kept.find(KEY))
     fault("Kept training flipped, cut or missing", tries=tries(), wrong=wrong, lost=lost)
+    assert (wrong, lost) == (0, 0)
+
+
+def train() -> training.History:
+    """Five epochs with everything that a training must remember: drawn batches, dropout, moments, averages."""
+    torch.set_num_threads(1)
+    task = parallel.Task(partial(classifiers.TwoBlockCNN, 4, dropout=0.4, batch_norm=True), 1, {"averaging": 0.5})
+    images = torch.arange(12 * 32 * 32 * 3).to(torch.uint8).view(12, 32, 32, 3)
+    labels = torch.arange(12) % 10
+    shared = {"validation": (images[:6], labels[:6]), "epochs": 5, "batch_size": 5, "workers": 1}
+    ((_, history),) = parallel.fit_all([task], images, labels, F.cross_entropy, **shared)
+    return history
+
+
+def test_a_training_that_is_killed_goes_on_to_the_same_weights(tmp_path, monkeypatch, tries, fault):
+    """From where it was last kept, with nothing left beside its result."""
+    expected = train()
+    monkeypatch.setenv(kept.FOLDER, str(tmp_path))
+    monkeypatch.setattr(training, "INTERVAL", 0.0)
+
+    def other() -> bool:
+        found = train()
+        equal = all(torch.equal(found.last_state[name], tensor) for name, tensor in expected.last_state.items())
+        return not equal or found.training_loss != expected.training_loss
+
+    number = _moments.changes(lambda: train() and 0, tmp_path)
+    (whole,) = (path.name for path in tmp_path.iterdir())
+    wrong = lost = died = 0
+    for attempt in range(tries(many=40)):
+        chance = random.Random(attempt)
+        for path in tmp_path.iterdir():
+            path.unlink()
+        at, pause = chance.randint(1, number), chance.choice([0, chance.uniform(0, 2e-2)])
+        died += _moments.killed(lambda: train() and 0, tmp_path, at, pause)
+        wrong += forked(other)
+        lost += {whole} != {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")}
+    fault("Training killed, and gone on with", tries=died, wrong=wrong, lost=lost)
+    assert died
     assert (wrong, lost) == (0, 0)
