@@ -18,8 +18,8 @@ from convnets.optimisers import Optimiser, adam
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 State = dict[str, Tensor]
-INTERVAL = 60.0  # seconds at least between interim states that a training hands out
 Augmentation = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
+INTERVAL = 60.0  # seconds at least between interim states that a training hands out
 
 
 class Evaluation(NamedTuple):
@@ -137,9 +137,9 @@ def fit(
     anew from `renew` of the samples (see `renew_statistics`); with 0 they stay moving averages, which lag behind the
     weights. What is left behind after each of the epochs `snapshots`, counted from 1, is kept as well.
     `on_epoch(epoch, epochs, training_loss=..., validation_loss=...)` is called after each epoch, counted from 1, and
-    `on_interim(interim)` after one in a minute, to write away at once where the training stands: given as `interim`,
-    with all else as before, the training goes on from there. On one processor the same seed, weights and data give the
-    same history, bit for bit, in one go or in several.
+    `on_interim(interim)` after some, at most once a minute, to write away at once where the training stands: given as
+    `interim`, with all else as before, the training goes on from there. On one processor the same seed, weights and
+    data give the same history, bit for bit, in one go or in several.
     Raises FloatingPointError where the training loss is no longer finite, ValueError for an unknown schedule.
     """
     device = device or choose_device()
