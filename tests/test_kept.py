@@ -269,6 +269,24 @@ def test_what_was_not_asked_for_longest_makes_room(folder, trained, monkeypatch)
     assert trained == [0, 1, 2, 1]
 
 
+def test_what_cannot_be_kept_in_the_end_leaves_where_it_stood(folder, monkeypatch):
+    """So that the next attempt has only the last epochs to make."""
+    key, history = "a" * 64, History([0.5], [0.4])
+    kept.keep_interim(key, training.Interim(history, {}, []))
+
+    def full(*_):
+        raise OSError("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kept, "_make_room", full)
+        kept.keep(key, history)
+    assert kept.find(key) is None
+    assert kept.find_interim(key).history == history
+    kept.keep(key, history)
+    assert kept.find(key) == history
+    assert kept.find_interim(key) is None
+
+
 def test_a_folder_that_cannot_be_written_costs_nothing_but_time(folder, trained):
     folder.write_text("a file lies where the folder should be")
     train(Task(BUILD))

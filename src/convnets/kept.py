@@ -76,9 +76,8 @@ def _find(name: str | None) -> Any:
 
 def keep(key: str | None, history: History) -> None:
     """Keep a training under its name: whole, or not at all, as where the disk is full or the source has changed."""
-    if key is None:
+    if key is None or not _keep(key, history):
         return
-    _keep(key, history)
     with suppress(OSError):
         Path(os.environ[FOLDER], key + _INTERIM).unlink()
 
@@ -88,9 +87,9 @@ def keep_interim(key: str, interim: Interim) -> None:
     _keep(key + _INTERIM, interim)
 
 
-def _keep(name: str, thing: History | Interim) -> None:
+def _keep(name: str, thing: History | Interim) -> bool:
     if any(_read(path) != source for path, source in _sources().values()):
-        return
+        return False
     folder, content = Path(os.environ[FOLDER]), dump(thing)
     part = folder / f".{name}.{os.getpid()}"
     try:
@@ -101,6 +100,8 @@ def _keep(name: str, thing: History | Interim) -> None:
     except OSError:  # it costs time at the next training, not this one
         with suppress(OSError):
             part.unlink()
+        return False
+    return True
 
 
 def _make_room(folder: Path, size: int) -> None:
