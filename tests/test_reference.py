@@ -90,9 +90,11 @@ def test_what_a_chapter_costs_is_shown(book):
     prose.write_text(f"{prose.read_text()}\n\n```{{costs}}\n```\n")
     assert book.run("build", "--no-pdf").returncode == 0
     assert re.search(
-        r"Stand alone\s+[\d.]+ s, \d+ % of it in cell 2; 0\.\d GB; work of 100\.0 min had been kept\s+—", text_of(book)
+        r"Stand alone\s+[\d.]+ s, \d+ % of it in cell 2; 0\.\d GB; work of 1\.7 h had been kept\s+—", text_of(book)
     )
-    assert re.search(r"all together\s+[\d.]+ s for 2 of 2; work of 100\.0 min had been kept\s+—", text_of(book))
+    assert re.search(r"all together\s+[\d.]+ s for 2 of 2; work of 1\.7 h had been kept\s+—", text_of(book))
+    (badge,) = re.findall(r"benchbook-badge.*?<p>(.*?)</p>", book.html("experiments/alone"), re.DOTALL)
+    assert re.search(r"· [\d.]+\s+s; work of 1\.7\s+h had been kept", badge)
     assert book.run("freeze", "alone").returncode == 0
     path = book.root / "reference" / "quick" / "alone.json"
     kept = json.loads(path.read_text())

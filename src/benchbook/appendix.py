@@ -9,7 +9,7 @@ from typing import Any
 from bs4 import BeautifulSoup
 
 from benchbook.mend import Node
-from benchbook.provenance import duration, interval, plain, samples
+from benchbook.provenance import interval, plain, samples, took
 from benchbook.record import VERDICTS, claim_sentence, show
 
 TITLE = "Values and claims"
@@ -70,7 +70,7 @@ def _made(name: str, entry: Mapping[str, Any]) -> Iterator[str]:
     results = entry["results"]
     environment = results["environment"]
     yield f"Experiment {name}"
-    yield from filter(None, (environment.get("device"), environment["machine"], duration(results["seconds"])))
+    yield from filter(None, (environment.get("device"), environment["machine"], took([results])))
     seeds = {key: given for key, given in results["parameters"].items() if key in ("seed", "seeds")}
     changed = {**seeds, **entry["changed_parameters"]}
     if changed:

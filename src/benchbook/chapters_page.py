@@ -18,7 +18,7 @@ from sphinx.util.docutils import SphinxDirective
 from benchbook import toc
 from benchbook.covers import cover
 from benchbook.pictures import folder_of, put
-from benchbook.provenance import chapter_link, duration, state_of, table
+from benchbook.provenance import chapter_link, state_of, table, took
 from benchbook.site import NOT_YET, claim_nodes, use, value_node
 
 TITLES = ["chapter", "state", "values", "claims that hold", "time", "device"]
@@ -66,7 +66,7 @@ class Chapters(SphinxDirective):
         if not results:
             return [link, state, *[NOT_YET] * 4]
         device = results["environment"].get("device", NOT_YET)
-        return [link, state, str(len(results["values"])), held(results), duration(results["seconds"]), device]
+        return [link, state, str(len(results["values"])), held(results), took([results]), device]
 
 
 def parts(root: Path, known: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
@@ -88,7 +88,7 @@ def standing(entry: dict[str, Any]) -> list[str]:
     words = [f"{entry['state']}: {entry['reason']}" if entry["state"] == "failed" else entry["state"]]
     if results:
         words += [f"{held(results)} claims hold"] * bool(results["claims"])
-        words += [f"{len(results['values'])} values", duration(results["seconds"])]
+        words += [f"{len(results['values'])} values", took([results])]
     return words
 
 

@@ -8,7 +8,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from benchbook.provenance import chapter_link, duration, state_of, table
+from benchbook.provenance import chapter_link, duration, kept, state_of, table
 from benchbook.site import NOT_YET, use
 
 TITLES = ["chapter", "this run", "reference", "the reference's machine"]
@@ -49,12 +49,6 @@ def total(column: tuple[dict[str, Any], ...]) -> str:
     known = list(filter(None, column))
     seconds = sum(results["seconds"] for results in known)
     return f"{duration(seconds)} for {len(known)} of {len(column)}{kept(known)}" if known else NOT_YET
-
-
-def kept(runs: list[dict[str, Any]]) -> str:
-    """What earlier runs spent on results that these used; '' where there were none."""
-    seconds = sum(results.get("kept_seconds", 0.0) for results in runs)
-    return f"; work of {duration(seconds)} had been kept" if seconds else ""
 
 
 def where(reference: dict[str, Any]) -> str:

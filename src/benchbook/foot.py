@@ -11,7 +11,7 @@ from urllib.parse import quote
 from docutils import nodes
 from sphinx.environment import BuildEnvironment
 
-from benchbook.provenance import duration, machine, plain, samples, state_of, table
+from benchbook.provenance import duration, kept, machine, plain, samples, state_of, table
 from benchbook.record import VERDICTS, show
 from benchbook.rendering import DOWNLOADS
 
@@ -87,7 +87,7 @@ def facts(results: list[dict[str, Any]]) -> list[str]:
         return []
     environments = [result["environment"] for result in results]
     found = [_all(environment.get(key, "") for environment in environments) for key in ("device", "machine")]
-    found += [f"{duration(sum(result['seconds'] for result in results))} of running"]
+    found += [f"{duration(sum(result['seconds'] for result in results))} of running{kept(results)}"]
     found += [f"commit {_all(environment.get('commit', '') for environment in environments)}"]
     packages = (
         f"{name} {version}" for environment in environments for name, version in environment["packages"].items()

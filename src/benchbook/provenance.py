@@ -40,7 +40,7 @@ def badge(profile: dict[str, Any], entry: dict[str, Any]) -> nodes.Node:
     words.append(f"{entry['state']}: {entry['reason']}" if entry["reason"] else entry["state"])
     if results:
         environment = results["environment"]
-        words += [environment.get("device", ""), environment["machine"], duration(results["seconds"])]
+        words += [environment.get("device", ""), environment["machine"], took([results])]
         words += [*seeds(results["parameters"]), f"commit {environment['commit']}" if environment.get("commit") else ""]
     states = ["benchbook-badge", f"benchbook-state-{entry['state'].replace(' ', '-')}"]
     states += ["benchbook-reduced"] if profile["reduced"] else []
@@ -60,7 +60,7 @@ def machine(results: dict[str, Any]) -> list[tuple[str, str]]:
     versions = ", ".join(f"{name} {version}" for name, version in environment["packages"].items())
     facts |= {
         "memory": f"{environment.get('memory_mb')} MB",
-        "time": duration(results["seconds"]),
+        "time": took([results]),
         "versions": versions,
     }
     facts["fingerprint"] = results["fingerprint"]
@@ -119,7 +119,7 @@ def provenance_lines(env: BuildEnvironment, node: nodes.Element) -> list[tuple[s
         ("profile", profile["title"] + (" (a reduced run)" if profile["reduced"] else "")),
         ("device", environment.get("device", "")),
         ("machine", environment["machine"]),
-        ("took", duration(entry["results"]["seconds"])),
+        ("took", took([entry["results"]])),
         ("commit", environment.get("commit", "")),
     ]
     return [(key, html.escape(text)) for key, text in lines if text]
@@ -171,8 +171,20 @@ def differs(record: dict[str, Any], reference: dict[str, Any]) -> bool | None:
     return bool(abs(record["mean"] - reference["mean"]) > record["std"] + reference["std"])
 
 
+def took(runs: Sequence[dict[str, Any]]) -> str:
+    """How long runs took together: '1.9 min; work of 19.8 h had been kept'."""
+    return duration(sum(results["seconds"] for results in runs)) + kept(runs)
+
+
+def kept(runs: Sequence[dict[str, Any]]) -> str:
+    """What earlier runs spent on results that these used; '' where there were none."""
+    seconds = sum(results.get("kept_seconds", 0.0) for results in runs)
+    return f"; work of {duration(seconds)} had been kept" if seconds else ""
+
+
 def duration(seconds: float) -> str:
-    return f"{seconds:.1f}\u00a0s" if seconds < 100 else f"{seconds / 60:.1f}\u00a0min"
+    unit, size = ("s", 1) if seconds < 100 else ("min", 60) if seconds < 6000 else ("h", 3600)
+    return f"{seconds / size:.1f}\u00a0{unit}"
 
 
 def plain(given: Any) -> str:
