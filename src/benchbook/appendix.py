@@ -70,7 +70,7 @@ def _made(name: str, entry: Mapping[str, Any]) -> Iterator[str]:
     results = entry["results"]
     environment = results["environment"]
     yield f"Experiment {name}"
-    yield from filter(None, (environment.get("device"), environment["machine"], took([results])))
+    yield from filter(None, (environment.get("device"), environment["machine"], took(results)))
     seeds = {key: given for key, given in results["parameters"].items() if key in ("seed", "seeds")}
     changed = {**seeds, **entry["changed_parameters"]}
     if changed:

@@ -66,7 +66,7 @@ class Chapters(SphinxDirective):
         if not results:
             return [link, state, *[NOT_YET] * 4]
         device = results["environment"].get("device", NOT_YET)
-        return [link, state, str(len(results["values"])), held(results), took([results]), device]
+        return [link, state, str(len(results["values"])), held(results), took(results), device]
 
 
 def parts(root: Path, known: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
@@ -88,7 +88,7 @@ def standing(entry: dict[str, Any]) -> list[str]:
     words = [f"{entry['state']}: {entry['reason']}" if entry["state"] == "failed" else entry["state"]]
     if results:
         words += [f"{held(results)} claims hold"] * bool(results["claims"])
-        words += [f"{len(results['values'])} values", took([results])]
+        words += [f"{len(results['values'])} values", took(results)]
     return words
 
 

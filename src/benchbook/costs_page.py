@@ -34,7 +34,7 @@ def both(entry: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def cost(results: dict[str, Any]) -> str:
-    """'1 h 3 min, 97 % of it in cell 13; 1.9 GB; work of 2 h 10 min had been kept'."""
+    """'63.2 min, 97 % of it in cell 13; 1.9 GB; work of 2.2 h had been kept'."""
     if not results:
         return NOT_YET
     words, seconds = duration(results["seconds"]), results["seconds"]

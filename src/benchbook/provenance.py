@@ -40,7 +40,7 @@ def badge(profile: dict[str, Any], entry: dict[str, Any]) -> nodes.Node:
     words.append(f"{entry['state']}: {entry['reason']}" if entry["reason"] else entry["state"])
     if results:
         environment = results["environment"]
-        words += [environment.get("device", ""), environment["machine"], took([results])]
+        words += [environment.get("device", ""), environment["machine"], took(results)]
         words += [*seeds(results["parameters"]), f"commit {environment['commit']}" if environment.get("commit") else ""]
     states = ["benchbook-badge", f"benchbook-state-{entry['state'].replace(' ', '-')}"]
     states += ["benchbook-reduced"] if profile["reduced"] else []
@@ -60,7 +60,7 @@ def machine(results: dict[str, Any]) -> list[tuple[str, str]]:
     versions = ", ".join(f"{name} {version}" for name, version in environment["packages"].items())
     facts |= {
         "memory": f"{environment.get('memory_mb')} MB",
-        "time": took([results]),
+        "time": took(results),
         "versions": versions,
     }
     facts["fingerprint"] = results["fingerprint"]
@@ -119,7 +119,7 @@ def provenance_lines(env: BuildEnvironment, node: nodes.Element) -> list[tuple[s
         ("profile", profile["title"] + (" (a reduced run)" if profile["reduced"] else "")),
         ("device", environment.get("device", "")),
         ("machine", environment["machine"]),
-        ("took", took([entry["results"]])),
+        ("took", took(entry["results"])),
         ("commit", environment.get("commit", "")),
     ]
     return [(key, html.escape(text)) for key, text in lines if text]
@@ -171,9 +171,9 @@ def differs(record: dict[str, Any], reference: dict[str, Any]) -> bool | None:
     return bool(abs(record["mean"] - reference["mean"]) > record["std"] + reference["std"])
 
 
-def took(runs: Sequence[dict[str, Any]]) -> str:
-    """How long runs took together: '1.9 min; work of 19.8 h had been kept'."""
-    return duration(sum(results["seconds"] for results in runs)) + kept(runs)
+def took(results: dict[str, Any]) -> str:
+    """How long a run took: '1.9 min; work of 19.8 h had been kept'."""
+    return duration(results["seconds"]) + kept([results])
 
 
 def kept(runs: Sequence[dict[str, Any]]) -> str:
