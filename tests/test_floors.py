@@ -19,7 +19,17 @@ FLOORS = {
         0: {"archives"},
         1: {
             *("calibration", "colour", "colourings", "describe", "figures", "image_processing", "layers"),
-            *("metrics", "optimisers", "perception", "photographs", "polylines", "scenes", "scrubber", "stationary"),
+            *(
+                "losses",
+                "metrics",
+                "optimisers",
+                "perception",
+                "photographs",
+                "polylines",
+                "scenes",
+                "scrubber",
+                "stationary",
+            ),
             *("super_resolution", "theory", "tiling"),
         },
         2: {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import resource
+from pathlib import Path
 
 import pytest
 from conftest import code, markdown, write_notebook
@@ -63,9 +64,28 @@ def test_freed_memory_is_used_again(book):
     found = {}
     for name, settings in {"few": {}, "many": {"MALLOC_MMAP_THRESHOLD_": "1000000"}}.items():
         write_notebook(book.root / "experiments" / f"{name}.ipynb", markdown("# Arrays"), cell)
-        book.run("run", name, **settings)
+        book.run("run", name, GLIBC_TUNABLES="", **settings)
         found[name] = results(book, name)["values"]["faults"]["value"]
     assert found["many"] - found["few"] > 8 * 50_000_000 / resource.getpagesize()
+
+
+def _offers_huge_pages() -> bool:
+    offers = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    return offers.exists() and "[never]" not in offers.read_text()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc" or not _offers_huge_pages(), reason="settings of glibc and Linux")
+def test_memory_comes_in_huge_pages(book):
+    """Most of an array of 50 MB lies in pages of 2 MB."""
+    cell = code(
+        "import re, benchbook",
+        "array = b'x' * 50_000_000",
+        "found = re.findall(r'^AnonHugePages: +(\\d+) kB', open('/proc/self/smaps').read(), re.MULTILINE)",
+        "benchbook.value('huge', sum(map(int, found)) / 1000)",
+    )
+    write_notebook(book.root / "experiments" / "huge.ipynb", markdown("# Arrays"), cell)
+    book.run("run", "huge")
+    assert results(book, "huge")["values"]["huge"]["value"] > 25
 
 
 WRONG = {

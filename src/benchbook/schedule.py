@@ -29,8 +29,13 @@ SNAKEFILE = Path(__file__).with_name("Snakefile")
 LOG = "snakemake.log"
 LEAST = 2**16  # bytes free, below which a disk counts as full
 # Of glibc: what an array leaves is used again and not given back to the system, which would have to clear every page of
-# the next one. Only arrays of 256 MiB and more are given back at once.
-MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**28), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
+# the next one. Only arrays of 256 MiB and more are given back at once. Memory comes in pages of 2 MB where the system
+# has them, as the processor otherwise spends more time to look pages up than to compute with them.
+MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": str(2**28),
+    "MALLOC_TRIM_THRESHOLD_": str(2**32),
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+}
 ENDING = re.compile(r"killed by |[\w.]+(Error|Exception)\b")  # the last line of a worker that has failed itself
 
 
