@@ -19,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.transforms.functional import to_pil_image, to_tensor
 
 from convnets import classifiers, colour, data, models, training
+from convnets.losses import pixel_cross_entropy
 from tests.bench.measure import Pair
 
 NUM_TRAIN, NUM_VALIDATION, EPOCHS, BATCH_SIZE = 500, 100, 4, 100
@@ -119,7 +120,14 @@ def fit(
         for images in (train, validation)
     )
     return training.fit(
-        model, inputs, labels, F.cross_entropy, validation=judged, epochs=epochs, batch_size=batch_size, device=device
+        model,
+        inputs,
+        labels,
+        pixel_cross_entropy,
+        validation=judged,
+        epochs=epochs,
+        batch_size=batch_size,
+        device=device,
     ).validation_loss
 
 
