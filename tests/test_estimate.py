@@ -163,11 +163,6 @@ def test_runs_at_once_end_when_the_last_one_does(workers, seconds):
     assert estimate.makespan(took, needs, workers) == seconds
 
 
-def test_clocks():
-    """Minutes and seconds, hours where there are some."""
-    assert [estimate.clock(s) for s in (None, 4.6, 65, 3661)] == ["unknown", "0:05", "1:05", "1:01:01"]
-
-
 @pytest.mark.slow
 def test_an_estimate_runs_nothing_and_says_what_it_rests_on(book):
     """Nothing known; then a history; then other parameters; then only a reference result, on this very machine."""

@@ -129,17 +129,17 @@ def _print_estimate(
     project: Project, options: argparse.Namespace, book: Plan, how: dict[Path, State], missing: list[Run]
 ) -> int:
     """Prints how long each missing run will take, on what grounds, and all of them together."""
-    from benchbook import estimate
+    from benchbook import display, estimate
 
     _check_jobs(options)
     found = estimate.predictions(project, options.profile, missing)
     workers = estimate.workers(len(missing), options.jobs, options.executor)
     for prediction in found:
-        clock = estimate.clock(prediction.seconds) + "?" * prediction.is_guess
+        clock = (display.clock(prediction.seconds) or "unknown") + "?" * prediction.is_guess
         print(f"{clock:>8}  {prediction.run.label}: {prediction.basis}")
     unknown = sum(prediction.seconds is None for prediction in found)
     words = f"{len(missing)} of {len(book.runs)} runs to make, {workers} at once" if missing else "no run to make"
-    words += f": about {estimate.clock(estimate.total(found, workers))}" if len(found) > unknown else ""
+    words += f": about {display.clock(estimate.total(found, workers))}" if len(found) > unknown else ""
     guesses = sum(prediction.is_guess for prediction in found)
     words += f", {guesses} guessed (?): nothing here shows how their time grows" if guesses else ""
     print(words + (f", and {unknown} of which nothing is known" if unknown else ""))
@@ -149,7 +149,7 @@ def _print_estimate(
 
 
 def _print_pages(seconds: float | None, missing: bool) -> int:
-    from benchbook.estimate import clock
+    from benchbook.display import clock
 
     if seconds is None:
         print("then the pages: unknown, for no build of theirs has ended here")

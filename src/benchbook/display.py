@@ -1,4 +1,4 @@
-"""What a build shows while runs are made: a live table on a terminal, a line for each change elsewhere."""
+"""What a build shows while runs are made: a live table on a terminal; elsewhere lines, for changes and now and then."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from benchbook import state
 from benchbook.plan import Run
 
 PAUSE = 0.1  # seconds between two looks
+AGAIN = 600.0  # seconds after which a log says where a run is that has not ended
 COLOURS = {"ok": "green", "failed": "bold red", "running": "yellow"}
 
 
 def watch(is_over: Callable[[], bool], runs: Sequence[Run], old: Mapping[Path, float]) -> None:
     """Shows the runs until all is over."""
     if not sys.stdout.isatty():
-        seen: dict[str, str] = {}
+        seen: dict[str, tuple[str, float]] = {}
         _repeat(lambda: _print_changes(runs, old, seen), is_over)
         return
     from rich.live import Live
@@ -39,13 +40,17 @@ def _repeat(look: Callable[[], None], is_over: Callable[[], bool]) -> None:
     look()
 
 
-def _print_changes(runs: Sequence[Run], old: Mapping[Path, float], seen: dict[str, str]) -> None:
+def _print_changes(runs: Sequence[Run], old: Mapping[Path, float], seen: dict[str, tuple[str, float]]) -> None:
     for run in runs:
-        name, _, detail, elapsed, _ = row(run, old)
-        if seen.get(run.fingerprint) != name:
-            seen[run.fingerprint] = name
-            if name != "waiting":
-                print(f"{name:8} {run.label}  {elapsed}  {detail if name == 'failed' else ''}".rstrip(), flush=True)
+        name, _, detail, elapsed, remaining = row(run, old)
+        before, told = seen.get(run.fingerprint, ("waiting", 0.0))
+        again = name == "running" and time.monotonic() - told >= AGAIN
+        if name == before and not again:
+            continue
+        seen[run.fingerprint] = name, time.monotonic()
+        left = f", {remaining} left" if remaining else ""
+        words = detail if name == "failed" else f"{detail}{left}" if name == before else ""
+        print(f"{name:8} {run.label}  {elapsed}  {words}".rstrip(), flush=True)
 
 
 def _table(runs: Sequence[Run], old: Mapping[Path, float]) -> Any:
@@ -73,14 +78,14 @@ def row(run: Run, old: Mapping[Path, float]) -> tuple[str, str, str, str, str]:
     """One line of the display: state, run, cell and epoch (or error), elapsed, remaining."""
     status = news(run, old)
     if status:
-        return status["state"], run.label, str(status["error"]), _clock(status["seconds"]), ""
+        return status["state"], run.label, str(status["error"]), clock(status["seconds"]), ""
     where, step = state.progress(run)
     if not where:
         return "waiting", run.label, "", "", ""
     elapsed = time.time() - where["began"]
     share = step["step"] / step["steps"] if step else 0.0
     done = (where["cell"] - 1 + share) / where["cells"]
-    return "running", run.label, state.where_is(run), _clock(elapsed), _clock(_remaining(run, elapsed, done))
+    return "running", run.label, state.where_is(run), clock(elapsed), clock(_remaining(run, elapsed, done))
 
 
 def _remaining(run: Run, elapsed: float, done: float) -> float | None:
@@ -91,5 +96,9 @@ def _remaining(run: Run, elapsed: float, done: float) -> float | None:
     return elapsed / done - elapsed if done > 0.05 else None
 
 
-def _clock(seconds: float | None) -> str:
-    return "" if seconds is None else f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+def clock(seconds: float | None) -> str:
+    """Minutes and seconds, hours where there are some: 1:05; nothing for None."""
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"

@@ -220,11 +220,3 @@ def workers(runs: int, jobs: int | None, executor: str) -> int:
 def is_busy() -> bool:
     """Whether others use this machine's cores at the moment, so that runs will take longer than they did."""
     return os.getloadavg()[0] > machine.cores() / 2
-
-
-def clock(seconds: float | None) -> str:
-    """Minutes and seconds, hours where there are some: 1:05."""
-    if seconds is None:
-        return "unknown"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
