@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from conftest import code, markdown, processes, wait_for, write_notebook
 
 from benchbook import display, plan, schedule
 from benchbook.errors import BookError
+from benchbook.machine import cores
 
 # Waits, with a process of its own, until it is run again after somebody has put a file there.
 WAIT = code(
@@ -27,8 +29,11 @@ WAIT = code(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_stopped_build_leaves_no_process_and_keeps_finished_runs(book, how):
+@pytest.mark.parametrize("single", [False, True])
+def test_a_stopped_build_leaves_no_process_and_keeps_finished_runs(book, how, single):
     """Ctrl-C, a polite kill and a rude one: kernels and their children end too, and only their runs are lost."""
+    if single:  # only the run that will be stopped is missing
+        assert book.run("run", "double", "-p", "number=4").returncode == 0
     write_notebook(book.root / "experiments" / "alone.ipynb", markdown("# Wait"), WAIT)
     builder = subprocess.Popen(
         [sys.executable, "-m", "benchbook.cli", "build", "--no-pdf", "--jobs", "2"],
@@ -80,6 +85,29 @@ def test_a_killed_worker_is_tried_once_more_and_then_given_up(book):
     error = "also when tried once more: killed by signal 9 (SIGKILL) in cell 3 of 3"
     assert f"failed: its worker has ended without a result, {error}" in done.stdout
     assert [(book.root / f"tries{times}").read_text() for times in (0, 1, 2)] == ["x", "xx", "xx"]
+    for times, found in ((1, "ok"), (2, f"failed: its worker has ended without a result, {error}")):
+        (book.root / f"tries{times}").unlink()
+        shutil.rmtree(book.root / "runs")
+        by_itself = book.run("run", "alone", "-p", f"times={times}")
+        assert f": {found}" in by_itself.stdout
+        assert (book.root / f"tries{times}").read_text() == "xx"
+
+
+@pytest.mark.slow
+def test_a_single_run_has_all_cores_and_waits_for_no_scheduler(book):
+    """It is told so by the same variables as Snakemake's jobs; two runs are Snakemake's."""
+    cell = code("import os, benchbook", "benchbook.value('x', int(os.environ['OMP_NUM_THREADS']))")
+    write_notebook(book.root / "experiments" / "alone.ipynb", markdown("# Count"), cell)
+    scheduler = book.root / "_build" / "schedule" / schedule.LOG
+    for name, is_asked in (("alone", False), ("double", False), ("build", True)):
+        if is_asked:
+            shutil.rmtree(book.root / "runs")
+        done = book.run(*(("build", "--no-pdf") if is_asked else ("run", name)))
+        assert done.returncode == 0, done.stderr
+        assert ("Building DAG of jobs" in scheduler.read_text()) == is_asked
+        if name == "alone":
+            (folder,) = book.folders("alone")
+            assert json.loads((folder / "results.json").read_text())["values"]["x"]["value"] == cores()
 
 
 @pytest.mark.slow

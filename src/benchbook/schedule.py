@@ -1,4 +1,4 @@
-"""Makes the runs that are missing, in parallel and in the order of their needs, through Snakemake."""
+"""Makes the runs that are missing, in parallel and in the order of their needs, through Snakemake; one run without."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ MEMORY = {
     "MALLOC_TRIM_THRESHOLD_": str(2**32),
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
 }
+THREADS = ("OMP", "GOTO", "OPENBLAS", "MKL", "VECLIB", "NUMEXPR")  # whose number of threads Snakemake sets
 ENDING = re.compile(r"killed by |[\w.]+(Error|Exception)\b")  # the last line of a worker that has failed itself
 
 
@@ -106,7 +107,7 @@ def make(project: Project, runs: Sequence[Run], profile: str, where: Where) -> N
     folder.mkdir(parents=True, exist_ok=True)
     _sweep(project, runs)
     try:
-        tasks = _run_snakemake(project, runs, profile, where, folder, old)
+        tasks = _run_all(project, runs, profile, where, folder, old)
         _give_up(runs, tasks, folder, old)
     except BookError:
         _stop_where_full(project.build)  # then Snakemake could not even say so
@@ -123,10 +124,10 @@ def _stop_where_full(folder: Path) -> None:
         raise OSError(errno.ENOSPC, NO_SPACE, str(folder))
 
 
-def _run_snakemake(
+def _run_all(
     project: Project, runs: Sequence[Run], profile: str, where: Where, folder: Path, old: Mapping[Path, float]
 ) -> dict[Path, dict[str, Any]]:
-    """Writes the jobs and lets Snakemake do them, showing how far it is; returns the jobs by their runs' folders."""
+    """Writes the jobs and has them done, showing how far they are; returns the jobs by their runs' folders."""
     with (folder / LOG).open("w") as log, contextlib.ExitStack() as servers:
         environment = _environment(project)
         command = [sys.executable, "-m"]
@@ -135,12 +136,15 @@ def _run_snakemake(
             environment[forks.KERNELS] = servers.enter_context(forks.server("kernel", environment, log))
             address = servers.enter_context(forks.server("worker", environment, log))
             command = [sys.executable, "-IS", forks.__file__, address]
-        tasks = _jobs(project, runs, profile, [*command, "benchbook.run"], where)
+        worker = [*command, "benchbook.run"]
+        tasks = _jobs(project, runs, profile, worker, where)
         for run in runs:
             _log(folder, run).unlink(missing_ok=True)
             (folder / f"{run.fingerprint}.json").write_text(json.dumps(tasks[run.folder]))
         process = subprocess.Popen(
-            _snakemake(project, runs, folder, where),
+            _alone(worker, runs[0], folder)
+            if _needs_no_schedule(project, runs, where)
+            else _snakemake(project, runs, folder, where),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -176,6 +180,22 @@ def _jobs(
         after = [str(needed.folder / "status.json") for needed in run.needs.values() if needed.folder in folders]
         tasks[run.folder] = {**job(run, profile), "gpu_slots": slots, "after": after, "command": command}
     return tasks
+
+
+def _needs_no_schedule(project: Project, runs: Sequence[Run], where: Where) -> bool:
+    """Whether there is nothing to weigh: a run on this machine, which asks for nothing, in the book's usual schedule.
+
+    Snakemake needs seconds to start, which is longer than most of a writer's runs after a changed cell.
+    """
+    is_usual = where.is_local and not where.words and not (project.root / SNAKEFILE.name).is_file()
+    return is_usual and len(runs) == 1 and not runs[0].experiment.resources
+
+
+def _alone(worker: list[str], run: Run, folder: Path) -> list[str]:
+    """What Snakemake would do with a single run: all cores, and a second try for a worker that has died."""
+    threads = [f"{name}_NUM_THREADS={cores()}" for name in THREADS]
+    words = [*worker, str(folder / f"{run.fingerprint}.json")]
+    return ["sh", "-c", 'exec > "$0" 2>&1; "$@" || "$@"', str(_log(folder, run)), "env", *threads, *words]
 
 
 def _snakemake(project: Project, runs: Sequence[Run], folder: Path, where: Where) -> list[str]:
