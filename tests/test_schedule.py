@@ -147,7 +147,9 @@ def test_the_display_says_where_a_run_is(book):
     state, label, where, elapsed, remaining = display.row(run, {})
     assert (state, label, where) == ("running", "double number=4", "cell 3 of 4, epoch 5 of 10")
     assert elapsed == "1:05"
-    assert remaining == "0:39"  # (2 + 5/10) of 4 cells are done: 65 s · (1 - 0.625) / 0.625
+    assert remaining == "0:55"  # half of the steps took 55 s; by its share of the cells it would be 39 s
+    progress.with_suffix(".step").write_text(json.dumps({"step": 9, "steps": 10, "time": began + 60}))
+    assert display.row(run, {})[4] == "0:25"  # 6 s by the steps; (2 + 9/10) of 4 cells are done: 65 s · 0.275 / 0.725
 
 
 def test_a_data_set_that_cannot_be_made_is_named(book):
