@@ -41,6 +41,23 @@ def test_rows_of_a_group_share_a_bar():
     ]
 
 
+def test_rows_of_a_group_share_a_line():
+    """Seconds from the fastest to the slowest, the goal kept only where every row keeps it."""
+    table = bench_page.rows(report()["rows"])
+    assert [row[0] for row in table] == ["build", "convolution", "training", "status"]
+    assert [word.replace("\xa0", " ") for word in table[1]] == [
+        "convolution",
+        "1 … 1 s",
+        "scipy",
+        "3 … 9 s",
+        "6 (2 … 10)",
+        "",
+    ]
+    for second, mark in ((8.0, "✓"), (2.0, "✗")):
+        both = [Row(size, "scipy", (1.0,), (took,), goal=3, group="g") for size, took in (("3", 4.0), ("5", second))]
+        assert bench_page.rows([described(row) for row in both])[0][5] == f"≥\xa03\xa0{mark}"
+
+
 def test_bars_are_to_scale():
     """On the logarithmic axis a ratio of 4 reaches as far to the right of 1 as a quarter does to the left."""
     drawn = [Bar("a <b>", "p", 4, 2, 16, goal=4), Bar("c", "p", 0.25, 0.25, 0.25)]

@@ -1,7 +1,7 @@
 """The directive {bench}: what `make bench KEEP=1` has measured, as a chart of ratios, tables, and the machine.
 
 It reads `reference/bench.json`, or the file of that folder which its argument names. A ratio is how many times as long
-the peer took for the same work; rows of one group share a bar.
+the peer took for the same work; rows of one group share a bar and a line of the table.
 """
 
 from __future__ import annotations
@@ -85,41 +85,60 @@ def machine(report: Mapping[str, Any]) -> str:
     )
 
 
-def bars(measured: Iterable[Mapping[str, Any]]) -> list[Bar]:
-    """A bar for each row with a peer, one for the rows of a group together: the median of their ratios."""
-    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+def groups(measured: Iterable[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """The rows that stand together: those of one group, any other by itself."""
+    found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in measured:
-        if row["ratio"] is not None:
-            groups.setdefault((row["group"] or row["name"], row["peer_name"]), []).append(row)
-    return [
-        Bar(
-            name,
-            peer,
-            statistics.median(row["ratio"] for row in group),
-            min(row["ratio_min"] for row in group),
-            max(row["ratio_max"] for row in group),
-            group[0]["goal"],
-        )
-        for (name, peer), group in groups.items()
-    ]
+        found.setdefault((row["group"] or row["name"], row["peer_name"]), []).append(row)
+    return list(found.values())
+
+
+def bars(measured: Iterable[Mapping[str, Any]]) -> list[Bar]:
+    """A bar for each row with a peer, one for the rows of a group together."""
+    return [bar(group) for group in groups(measured) if group[0]["ratio"] is not None]
+
+
+def bar(group: Sequence[Mapping[str, Any]]) -> Bar:
+    """The median of the ratios of a group, with the least and the largest of all repetitions."""
+    return Bar(
+        group[0]["group"] or group[0]["name"],
+        group[0]["peer_name"],
+        statistics.median(row["ratio"] for row in group),
+        min(row["ratio_min"] for row in group),
+        max(row["ratio_max"] for row in group),
+        group[0]["goal"],
+    )
 
 
 def rows(measured: Iterable[Mapping[str, Any]]) -> list[list[str]]:
-    """The table's rows: every single pair."""
+    """The table's rows: a line for each bar, and for what has no peer."""
     found = []
-    for row in measured:
-        ours, peer = (f"{statistics.median(row[side]):.3g}\xa0s" if row[side] else "" for side in ("ours", "peer"))
-        ratio = f"{row['ratio']:.3g} ({spread(row, 'ratio')})" if row["peer"] else ""
-        goal = [f"≥\xa0{row['goal']:g}"] if row["goal"] else []
-        goal += [f"≤\xa0{row['limit']:g}\xa0s"] if row["limit"] else []
-        kept = {True: "\xa0✓", False: "\xa0✗", None: ""}[row["met"]]
-        found.append([row["name"], ours, row["peer_name"], peer, ratio, ", ".join(goal) + kept])
+    for group in groups(measured):
+        first = group[0]
+        drawn = bar(group) if first["peer"] else None
+        ratio = f"{drawn.ratio:.3g} ({spread(drawn.least, drawn.most)})" if drawn else ""
+        goal = [f"≥\xa0{first['goal']:g}"] if first["goal"] else []
+        goal += [f"≤\xa0{first['limit']:g}\xa0s"] if first["limit"] else []
+        met = [row["met"] for row in group]
+        kept = "\xa0✗" if False in met else "\xa0✓" if True in met else ""
+        name = first["group"] or first["name"]
+        found.append(
+            [name, took(group, "ours"), first["peer_name"], took(group, "peer"), ratio, ", ".join(goal) + kept]
+        )
     return found
 
 
-def spread(row: Mapping[str, Any], name: str) -> str:
-    """The least and the largest of the repetitions, which stay on one line."""
-    return f"{row[f'{name}_min']:.3g}\xa0…\xa0{row[f'{name}_max']:.3g}"
+def took(group: Sequence[Mapping[str, Any]], side: str) -> str:
+    """The median of the seconds that one side took; of several rows the least and the largest."""
+    medians = [statistics.median(row[side]) for row in group if row[side]]
+    if not medians:
+        return ""
+    return (f"{medians[0]:.3g}" if len(medians) == 1 else spread(min(medians), max(medians))) + "\xa0s"
+
+
+def spread(least: float, most: float) -> str:
+    """The least and the largest, which stay on one line."""
+    return f"{least:.3g}\xa0…\xa0{most:.3g}"
 
 
 def slopes(measured: Iterable[Mapping[str, Any]]) -> list[list[str]]:
@@ -128,7 +147,7 @@ def slopes(measured: Iterable[Mapping[str, Any]]) -> list[list[str]]:
     def said(row: Mapping[str, Any], name: str) -> str:
         if row[name] is None:
             return ""
-        return f"{row[name]:.2f}, {spread(row, name)}"
+        return f"{row[name]:.2f}, {spread(row[f'{name}_min'], row[f'{name}_max'])}"
 
     return [
         [
