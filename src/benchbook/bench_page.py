@@ -133,7 +133,8 @@ def took(group: Sequence[Mapping[str, Any]], side: str) -> str:
     medians = [statistics.median(row[side]) for row in group if row[side]]
     if not medians:
         return ""
-    return (f"{medians[0]:.3g}" if len(medians) == 1 else spread(min(medians), max(medians))) + "\xa0s"
+    ends = [min(medians), max(medians)] if len(medians) > 1 else medians
+    return "\xa0… ".join(f"{end:.3g}" for end in ends) + "\xa0s"  # broken there, as the table is as wide as the page
 
 
 def spread(least: float, most: float) -> str:
