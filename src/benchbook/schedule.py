@@ -30,7 +30,7 @@ LOG = "snakemake.log"
 LEAST = 2**16  # bytes free, below which a disk counts as full
 # Of glibc: what an array leaves is used again and not given back to the system, which would have to clear every page of
 # the next one. Only arrays of 256 MiB and more are given back at once. Memory comes in pages of 2 MB where the system
-# has them, as the processor otherwise spends more time to look pages up than to compute with them.
+# has them: a training step touches thousands of the small ones, more than a processor remembers the places of.
 MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(2**28),
     "MALLOC_TRIM_THRESHOLD_": str(2**32),
