@@ -19,18 +19,8 @@ FLOORS = {
         0: {"archives"},
         1: {
             *("calibration", "colour", "colourings", "describe", "figures", "image_processing", "layers"),
-            *(
-                "losses",
-                "metrics",
-                "optimisers",
-                "perception",
-                "photographs",
-                "polylines",
-                "scenes",
-                "scrubber",
-                "stationary",
-            ),
-            *("super_resolution", "theory", "tiling"),
+            *("losses", "metrics", "optimisers", "perception", "photographs", "polylines", "scenes", "scrubber"),
+            *("stationary", "super_resolution", "theory", "tiling"),
         },
         2: {
             *("activations", "approximation", "augmentations", "classifiers", "collages", "data", "deeplab", "models"),

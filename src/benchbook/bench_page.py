@@ -89,8 +89,13 @@ def groups(measured: Iterable[Mapping[str, Any]]) -> list[list[Mapping[str, Any]
     """The rows that stand together: those of one group, any other by itself."""
     found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in measured:
-        found.setdefault((row["group"] or row["name"], row["peer_name"]), []).append(row)
+        found.setdefault((title(row), row["peer_name"]), []).append(row)
     return list(found.values())
+
+
+def title(row: Mapping[str, Any]) -> str:
+    """What the reader sees of a row: its group, where it has one."""
+    return str(row["group"] or row["name"])
 
 
 def bars(measured: Iterable[Mapping[str, Any]]) -> list[Bar]:
@@ -101,7 +106,7 @@ def bars(measured: Iterable[Mapping[str, Any]]) -> list[Bar]:
 def bar(group: Sequence[Mapping[str, Any]]) -> Bar:
     """The median of the ratios of a group, with the least and the largest of all repetitions."""
     return Bar(
-        group[0]["group"] or group[0]["name"],
+        title(group[0]),
         group[0]["peer_name"],
         statistics.median(row["ratio"] for row in group),
         min(row["ratio_min"] for row in group),
@@ -121,10 +126,8 @@ def rows(measured: Iterable[Mapping[str, Any]]) -> list[list[str]]:
         goal += [f"≤\xa0{first['limit']:g}\xa0s"] if first["limit"] else []
         met = [row["met"] for row in group]
         kept = "\xa0✗" if False in met else "\xa0✓" if True in met else ""
-        name = first["group"] or first["name"]
-        found.append(
-            [name, took(group, "ours"), first["peer_name"], took(group, "peer"), ratio, ", ".join(goal) + kept]
-        )
+        sides = [took(group, "ours"), first["peer_name"], took(group, "peer")]
+        found.append([title(first), *sides, ratio, ", ".join(goal) + kept])
     return found
 
 
