@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -119,20 +118,6 @@ def test_a_snakefile_of_the_book_comes_first(book):
     assert "'alone' could not be started: " in done.stderr
     assert "no schedule today" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
-
-
-def test_the_lock_is_free_again_after_its_holder(tmp_path):
-    """One build at a time; the lock names its holder and ends with it."""
-    project = plan.Project(tmp_path)
-    with schedule.build_lock(project):
-        script = (
-            "import pathlib; from benchbook import plan, schedule\n"
-            f"with schedule.build_lock(plan.Project(pathlib.Path({str(tmp_path)!r}))): pass"
-        )
-        second = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-        assert f"process {os.getpid()} is building this book" in second.stderr
-    with schedule.build_lock(project):
-        pass
 
 
 def test_the_display_says_where_a_run_is(book):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 
 import pytest
 
-from benchbook import plan, schedule, state
+from benchbook import plan, state
 from benchbook.run import job
 
 
@@ -69,6 +72,20 @@ def test_a_changed_parameter_makes_a_run_stale_and_a_sweep_does_not(project, boo
     assert [found.name for found in state.states(runs).values()] == ["ok", "not run"]
 
 
+def test_the_lock_is_free_again_after_its_holder(tmp_path):
+    """One build at a time; the lock names its holder and ends with it."""
+    project = plan.Project(tmp_path)
+    with state.build_lock(project):
+        script = (
+            "import pathlib; from benchbook import plan, state\n"
+            f"with state.build_lock(plan.Project(pathlib.Path({str(tmp_path)!r}))): pass"
+        )
+        second = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+        assert f"process {os.getpid()} is building this book" in second.stderr
+    with state.build_lock(project):
+        pass
+
+
 def test_a_run_is_running_only_while_a_build_holds_the_lock(project):
     """What a killed build left behind does not pass for running."""
     run = plan.load(project, "quick").runs[0]
@@ -78,7 +95,7 @@ def test_a_run_is_running_only_while_a_build_holds_the_lock(project):
     path.write_text(json.dumps({"cell": 3, "cells": 4, "began": now, "time": now}))
     path.with_suffix(".step").write_text(json.dumps({"step": 2, "steps": 9, "time": now + 1}))
     assert state.state(run).name == "not run"
-    with schedule.build_lock(project):
+    with state.build_lock(project):
         assert state.state(run) == state.State("running", "cell 3 of 4, epoch 2 of 9")
 
 

@@ -18,8 +18,8 @@ from benchbook.fingerprint import Snapshot
 from benchbook.folders import fill
 from benchbook.notebook import merged
 from benchbook.pictures import Compressed, Pictures
-from benchbook.plan import Plan, Project
-from benchbook.reference import FAULTS, FOLDER, faults, read_profile, read_references
+from benchbook.plan import FAULTS, Plan, Project
+from benchbook.reference import FOLDER, faults, read_profile, read_references
 from benchbook.rendering import STATE_FILE, sphinx
 from benchbook.rows import Comparison
 from benchbook.runs_data import publish
@@ -28,7 +28,6 @@ from benchbook.size import sizes, tidy, warnings
 from benchbook.state import State, read_results
 
 PACKAGE = Path(__file__).parent
-PAGES = ("_config.yml", "_toc.yml")
 OTHERS = 8  # runs that a number's provenance lists beside the shown one
 UNNAMED = {
     True: "this profile does not name it",
@@ -53,7 +52,7 @@ def stage(
     take the place of files, for a book that differs from this one in them.
     """
     target, pictures = target or project.build / "source", pictures or Compressed(project.build / PICTURES)
-    paths = sources(project)
+    paths = built.sources(project)
     with_texts = {folder for path in paths if path.suffix in TEXTS for folder in path.parents}
     files: dict[Path, bytes | Path] = {}
     for path in paths:
@@ -78,14 +77,6 @@ def stage(
     files |= {Path(name): text.encode() for name, text in (instead or {}).items()}
     fill(target, files)
     return target
-
-
-def sources(project: Project) -> list[Path]:
-    """The files that a page may be made from: in a plain Jupyter Book all that are not made, else those of `book/`."""
-    if toc.is_plain(project.root):
-        return list(toc.files(project.root))
-    prose = [path for path in sorted((project.root / "book").rglob("*")) if not path.name.startswith(".")]
-    return [*(project.root / name for name in PAGES), *filter(Path.is_file, prose), *project.notebooks.values()]
 
 
 def describe(
@@ -134,14 +125,12 @@ def _others(found: Comparison) -> list[dict[str, Any]]:
 
 
 def build(project: Project, book: Plan, how: Mapping[Path, State], *, pdf: bool = True) -> str:
-    """Builds HTML and PDF where anything changed; returns what was done, in words.
+    """Builds HTML and PDF; returns what was made, in words.
 
     how: the state of every run of the plan, by its folder. Raises BookError where Sphinx or Typst cannot make the book.
     """
     html, document = project.build / "html", project.build / "book.pdf"
-    digest, began = _digest(project, book, how), time.monotonic()
-    if built.is_current(project, built.read(project), digest, pdf):
-        return "nothing has changed"
+    digest, began = built.digest(project, book, how), time.monotonic()
     built.forget(project)
     states = {name: how[run.folder] for name, run in book.shown().items()}
     snapshot = Snapshot()
@@ -175,16 +164,6 @@ def _finish(project: Project, made: Path, compared: Iterable[Comparison], pictur
         publish(compared, made / "_static" / "runs", Pictures(made / "_images", pictures))
     pictures.close()
     tidy(made)
-
-
-def expected_seconds(project: Project, book: Plan, how: Mapping[Path, State], *, pdf: bool = True) -> float | None:
-    """How long the pages took in the last build, 0 where they are there as they should be; None where nobody knows."""
-    made = built.read(project)
-    return 0.0 if built.is_current(project, made, _digest(project, book, how), pdf) else made.get("seconds")
-
-
-def _digest(project: Project, book: Plan, how: Mapping[Path, State]) -> str:
-    return built.digest(project, book, how, sources(project), json.dumps(faults(project.root)))
 
 
 def _make_pdf(project: Project, book: Plan, source: Path, whole: bool) -> bool:

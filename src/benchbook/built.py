@@ -10,12 +10,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchbook import atomic, fingerprint, seals
-from benchbook.plan import Plan, Project
+from benchbook import atomic, fingerprint, seals, toc
+from benchbook.plan import FAULTS, Plan, Project
 from benchbook.state import State
 
 PACKAGE = Path(__file__).parent
 MARKER = "site.json"
+PAGES = ("_config.yml", "_toc.yml")
 KEYS = {"digest", "engine", "pdf", "files", "kept", "seconds"}
 WORK = "sphinx"  # what Sphinx writes, and keeps for the next build
 PICTURES = "pictures"  # compressed ones
@@ -36,10 +37,16 @@ def read(project: Project) -> dict[str, Any]:
         return {}
 
 
-def is_current(project: Project, made: Mapping[str, Any], digest: str, pdf: bool) -> bool:
-    """Whether this is what a build of that digest would make, and all of it is still as it was made."""
-    same = made.get("digest") == digest and (made["pdf"] or not pdf)
+def is_current(project: Project, book: Plan, how: Mapping[Path, State], *, pdf: bool = True) -> bool:
+    """Whether the last build has made what one would make now, and all of it is still as it was made."""
+    made = read(project)
+    same = made.get("digest") == digest(project, book, how) and (made["pdf"] or not pdf)
     return same and not seals.damaged(project.build, made["files"])
+
+
+def expected_seconds(project: Project, book: Plan, how: Mapping[Path, State], *, pdf: bool = True) -> float | None:
+    """How long the pages took in the last build, 0 where they are there as they should be; None where nobody knows."""
+    return 0.0 if is_current(project, book, how, pdf=pdf) else read(project).get("seconds")
 
 
 def forget(project: Project) -> None:
@@ -68,22 +75,26 @@ def write(project: Project, digest: str, shown: Iterable[str], pdf: bool, second
     atomic.write(project.build / MARKER, json.dumps(made).encode())
 
 
-def digest(project: Project, book: Plan, how: Mapping[Path, State], sources: Iterable[Path], shown: str) -> str:
-    """The digest of all that decides the site: prose, notebooks, runs, this engine, and the Sphinx that renders it.
-
-    `shown` is the text of what the pages show besides.
-    """
-    prose = (f"{path} {_content(path)}" for path in sources)
-    files = [*sorted(project.runs.glob("*/*/status.json")), *sorted((project.root / "reference").rglob("*.json"))]
+def digest(project: Project, book: Plan, how: Mapping[Path, State]) -> str:
+    """The digest of all that decides the site: prose, notebooks, runs, this engine, and the Sphinx that renders it."""
+    known = [*sorted((project.root / "reference").rglob("*.json")), project.build / FAULTS]
+    files = [*sorted(project.runs.glob("*/*/status.json")), *known]
     parts = [
-        *prose,
+        *(f"{path} {_content(path)}" for path in sources(project)),
         *(f"{path} {fingerprint.hash_file(path)}" for path in files if path.is_file()),
         *(f"{run.folder} {run.shown} {how[run.folder]}" for run in book.runs),
         engine(),
         f"{book.name} {book.title} {book.note} {book.reduced} {book.strict} {book.trusted}",
-        shown,
     ]
     return fingerprint.hash_text("\n".join(parts))
+
+
+def sources(project: Project) -> list[Path]:
+    """The files that a page may be made from: in a plain Jupyter Book all that are not made, else those of `book/`."""
+    if toc.is_plain(project.root):
+        return list(toc.files(project.root))
+    prose = [path for path in sorted((project.root / "book").rglob("*")) if not path.name.startswith(".")]
+    return [*(project.root / name for name in PAGES), *filter(Path.is_file, prose), *project.notebooks.values()]
 
 
 @functools.cache  # the code that runs stays what it is

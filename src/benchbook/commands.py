@@ -10,12 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchbook import experiments, plan
+from benchbook import built, experiments, plan
 from benchbook.errors import BookError
 from benchbook.experiments import Experiment
 from benchbook.plan import Plan, Project, Run
 from benchbook.record import VERDICTS, claim_sentence, show
-from benchbook.state import State, read_results, states
+from benchbook.state import State, build_lock, read_results, states
 
 
 def init_book(options: argparse.Namespace) -> int:
@@ -60,7 +60,6 @@ def run_experiment(project: Project, options: argparse.Namespace) -> int:
     """Runs one experiment, or a sweep of it, with parameters of the user's own and prints what it found."""
     experiment = project.experiment(options.experiment)
     points = _points(experiment, options)
-    from benchbook.schedule import build_lock
 
     def planned() -> Plan:
         runs = plan.plan_runs(project, experiment, points, options.profile)
@@ -105,19 +104,21 @@ def _print_run(run: Run, how: State) -> None:
 
 def build_book(project: Project, options: argparse.Namespace) -> int:
     """Runs what is missing and makes the book; 1 where any run is not ok."""
-    from benchbook import book as pages
-    from benchbook.schedule import build_lock
-
     if options.estimate:
         book, how, missing = _look(lambda: plan.load(project, options.profile))
         _print_estimate(project, options, book, how, [] if options.no_run else missing)
-        return _print_pages(pages.expected_seconds(project, book, how, pdf=not options.no_pdf), bool(missing))
+        return _print_pages(built.expected_seconds(project, book, how, pdf=not options.no_pdf), bool(missing))
     with build_lock(project):
         if options.no_run:
             book, how = _load(project, options)
         else:
             book, how = _make(project, lambda: plan.load(project, options.profile), options)
-        done = pages.build(project, book, how, pdf=not options.no_pdf)
+        if built.is_current(project, book, how, pdf=not options.no_pdf):
+            done = "nothing has changed"
+        else:
+            from benchbook import book as pages  # here, because it takes long to load
+
+            done = pages.build(project, book, how, pdf=not options.no_pdf)
     print(f"{book.title} book: {done}")
     failed = [(run, how[run.folder]) for run in book.runs if how[run.folder].name != "ok"]
     for run, found in failed:
@@ -160,7 +161,6 @@ def _print_pages(seconds: float | None, missing: bool) -> int:
 
 def make_submission(project: Project, options: argparse.Namespace) -> int:
     """Checks and writes what a brief wants handed in."""
-    from benchbook.schedule import build_lock
     from benchbook.submission import submit
 
     with build_lock(project):
@@ -257,7 +257,6 @@ def compare_runs(project: Project, options: argparse.Namespace) -> int:
 def prune_runs(project: Project, options: argparse.Namespace) -> int:
     """Removes the runs that no profile names, after asking."""
     from benchbook.reports import remove, size, unnamed
-    from benchbook.schedule import build_lock
 
     with build_lock(project):
         sizes = {folder: size(folder) for folder in unnamed(project)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 import os
 import shutil
@@ -20,6 +19,8 @@ class BookError(Exception):
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """A hint for a misspelt name: '; did you mean 'epochs'?', or the known names where none is near."""
+    import difflib  # here, because most commands meet no misspelt name
+
     known = sorted(names)
     close = difflib.get_close_matches(name, known, n=1)
     if close:

@@ -13,8 +13,8 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+from benchbook.plan import FAULTS
 from benchbook.provenance import table
-from benchbook.reference import FAULTS
 
 TITLES = ["fault", "tries", "wrong results published", "not recovered"]
 NONE = "No table has been made yet: "

@@ -27,6 +27,7 @@ SWITCHES = {  # of a profile: what each is where it is not given, and what it me
 }
 RUN_KEYS = {"experiment", "parameters", "sweep", "seeds", "show", "needs"}
 DATA_KEYS = {"files", "also", "prepare"}
+FAULTS = "faults.json"  # what `make faults` leaves in _build/, and with KEEP=1 in reference/
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,10 @@ from typing import Any
 
 from benchbook import machine
 from benchbook.errors import BookError, nearest
-from benchbook.plan import Plan, Project
+from benchbook.plan import FAULTS, Plan, Project
 from benchbook.state import State, read_results, read_status
 
 FOLDER = "reference"
-FAULTS = "faults.json"  # what `make faults` leaves in _build/, and with KEEP=1 in reference/
 KEPT = (
     *("experiment", "parameters", "changed_parameters", "values", "claims", "curves", "environment", "seconds"),
     *("kept_seconds", "longest"),

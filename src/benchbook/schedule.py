@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import re
@@ -12,11 +11,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from benchbook import executors, forks, gpus, state
 from benchbook.display import news, watch
@@ -38,33 +36,6 @@ MEMORY = {
 }
 THREADS = ("OMP", "GOTO", "OPENBLAS", "MKL", "VECLIB", "NUMEXPR")  # whose number of threads Snakemake sets
 ENDING = re.compile(r"killed by |[\w.]+(Error|Exception)\b")  # the last line of a worker that has failed itself
-
-
-@contextlib.contextmanager
-def build_lock(project: Project) -> Iterator[None]:
-    """Holds the book's build lock; raises BookError, naming the holder, where another build has it.
-
-    The kernel drops the lock when its process ends, however it ends, so none is ever left behind.
-    """
-    project.build.mkdir(exist_ok=True)
-    with (project.build / "lock").open("a+") as file:
-        # Tried again: `benchbook status` takes the lock for an instant, to see whether another process holds it.
-        if not _locked(file, tries=3):
-            file.seek(0)
-            raise BookError(f"process {file.read().strip() or '?'} is building this book: wait for it to end") from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
-
-
-def _locked(file: IO[str], tries: int) -> bool:
-    for _ in range(tries):
-        with contextlib.suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        time.sleep(0.1)
-    return False
 
 
 def prepare_data(project: Project, runs: list[Run]) -> bool:

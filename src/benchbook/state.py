@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-from collections.abc import Container, Iterable, Mapping
+import os
+import time
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from benchbook import fingerprint
 from benchbook.artefacts import SUFFIX
+from benchbook.errors import BookError
 from benchbook.plan import Project, Run
 
 EXECUTED = "executed.ipynb"
@@ -154,6 +157,33 @@ def damaged_file(folder: Path, status: Mapping[str, Any]) -> str | None:
         if not (folder / name).is_file() or fingerprint.hash_file(folder / name) != digest:
             return str(name)
     return None
+
+
+@contextlib.contextmanager
+def build_lock(project: Project) -> Iterator[None]:
+    """Holds the book's build lock; raises BookError, naming the holder, where another build has it.
+
+    The kernel drops the lock when its process ends, however it ends, so none is ever left behind.
+    """
+    project.build.mkdir(exist_ok=True)
+    with (project.build / "lock").open("a+") as file:
+        # Tried again: `benchbook status` takes the lock for an instant, to see whether another process holds it.
+        if not _locked(file, tries=3):
+            file.seek(0)
+            raise BookError(f"process {file.read().strip() or '?'} is building this book: wait for it to end") from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def _locked(file: IO[str], tries: int) -> bool:
+    for _ in range(tries):
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def is_building(project: Project) -> bool:
