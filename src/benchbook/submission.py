@@ -29,6 +29,7 @@ import yaml
 from benchbook import atomic
 from benchbook import book as pages
 from benchbook.answers import Answer, Brief, brief_named, read_answers, read_briefs
+from benchbook.built import PAGES
 from benchbook.compression import zipped
 from benchbook.errors import BookError, nearest
 from benchbook.pdf import make_pdf
@@ -261,7 +262,7 @@ def _sphinx(source: Path, target: Path, builder: str, made: Submission) -> None:
 
 def _code(project: Project) -> Iterator[tuple[str, bytes]]:
     """Everything that the book is made from, but data."""
-    files = [project.root / name for name in (*CODE, *pages.PAGES)]
+    files = [project.root / name for name in (*CODE, *PAGES)]
     files += [path for name in FOLDERS for path in sorted((project.root / name).rglob("*"))]
     for path in files:
         relative = path.relative_to(project.root)
