@@ -86,6 +86,7 @@ def elsewhere(tmp_path, monkeypatch):
     Of each the seconds, or with them those of what had been kept for it.
     """
     monkeypatch.setattr(machine, "matrix_rate", lambda: 3e10)
+    monkeypatch.setattr(machine, "training_rate", lambda: 200.0)
     monkeypatch.setattr(estimate.gpus, "devices", list)
 
     def predicted(references: list[tuple[str, dict]], here: dict[str, Any]) -> estimate.Prediction:
@@ -138,6 +139,18 @@ def test_else_by_the_machines_rates(elsewhere, others, here):
     assert found.basis == "the reference of 2026-11-21, × 3.00 by this machine's rate of matrix products"
 
 
+@pytest.mark.parametrize(
+    ("precision", "seconds", "what"),
+    [("torch.bfloat16", 1000, "training steps"), ("float64", 6000, "matrix products")],
+)
+def test_trainings_go_by_the_rate_of_training_steps(elsewhere, precision, seconds, what):
+    """Made where products are three times as fast, but steps half as fast as here."""
+    reference = frozen("long", "full", 2000, epochs=400, precision=precision) | {"training_rate": 100.0}
+    found = elsewhere([("full", reference)], {})
+    assert found.seconds == pytest.approx(seconds)
+    assert found.basis.endswith(f"by this machine's rate of {what}")
+
+
 def test_what_was_kept_elsewhere_is_not_here(elsewhere):
     """The long run took 2,000 s after 1,000 s of an earlier one; of three short ones here two found something kept."""
     _, long = LONG
@@ -152,6 +165,12 @@ def test_a_graphics_card_says_nothing_of_a_processor(elsewhere):
 def test_the_rate_is_one_that_a_processor_can_have():
     """Between a tenth of and ten thousand GFLOP a second, on one thread."""
     assert 1e8 < machine.matrix_rate(0.1) < 1e13
+
+
+def test_a_training_step_is_no_faster_than_its_products():
+    """Its 3 times 2 · 64 · 30² · 32² · 9 operations, forward and backward, at a rate that a processor can have."""
+    operations = 3 * 2 * 64 * 30**2 * 32**2 * 9
+    assert 1e8 < machine.training_rate(0.2) * operations < 1e13
 
 
 @pytest.mark.parametrize(("workers", "seconds"), [(1, 19), (2, 10), (3, 9)])

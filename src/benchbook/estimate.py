@@ -58,7 +58,7 @@ def predictions(project: Project, profile: str, runs: Iterable[Run]) -> list[Pre
     """
     references = read_profile(project.root, profile)
     ratios = cache(lambda: ratios_here(project))  # as the rate, only where a reference is used
-    rate = cache(machine.matrix_rate)
+    rates = {"training_rate": cache(machine.training_rate), "matrix_rate": cache(machine.matrix_rate)}
     pasts: dict[str, list[Past]] = {}
     found = []
     for run in runs:
@@ -66,7 +66,7 @@ def predictions(project: Project, profile: str, runs: Iterable[Run]) -> list[Pre
         if name not in pasts:
             pasts[name] = made_here(History(run.folder.parent))
             if name in references and all(differing(past.parameters, run.parameters) for past in pasts[name]):
-                pasts[name][:0] = _made_elsewhere(references[name], ratios, rate)
+                pasts[name][:0] = _made_elsewhere(references[name], ratios, rates)
         found.append(Prediction(run, *predict(run.parameters, pasts[name])))
     return found
 
@@ -100,7 +100,9 @@ def maker(reference: Mapping[str, Any]) -> Maker:
 
 
 def _made_elsewhere(
-    reference: Mapping[str, Any], ratios: Callable[[], Mapping[Maker, list[float]]], rate: Callable[[], float]
+    reference: Mapping[str, Any],
+    ratios: Callable[[], Mapping[Maker, list[float]]],
+    rates: Mapping[str, Callable[[], float | None]],
 ) -> Iterator[Past]:
     """A reference result as a run of this machine, where the two can be compared: by processors only."""
     if reference["environment"].get("device") == GRAPHICS_CARD or gpus.devices():
@@ -108,8 +110,17 @@ def _made_elsewhere(
     found = ratios().get(maker(reference), [])
     if len(found) >= FEWEST:
         yield scaled(reference, median(found), f"by {len(found)} other runs that were made there and here")
-    elif "matrix_rate" in reference:
-        yield scaled(reference, reference["matrix_rate"] / rate(), "by this machine's rate of matrix products")
+    elif found_rate := _rate_of(reference, rates):
+        yield scaled(reference, *found_rate)
+
+
+def _rate_of(reference: Mapping[str, Any], rates: Mapping[str, Callable[[], float | None]]) -> tuple[float, str] | None:
+    """How many times as long a reference result takes here by the machines' rates, and by which: what it does most."""
+    trains = str(reference["environment"].get("precision")).startswith("torch.")
+    for name, what in [("training_rate", "training steps")] * trains + [("matrix_rate", "matrix products")]:
+        if name in reference and (here := rates[name]()):
+            return reference[name] / here, f"by this machine's rate of {what}"
+    return None
 
 
 def scaled(reference: Mapping[str, Any], factor: float, reason: str) -> Past:

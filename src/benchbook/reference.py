@@ -45,16 +45,18 @@ def freeze(project: Project, book: Plan, how: Mapping[Path, State], names: Itera
         )
     folder = project.root / FOLDER / book.name
     folder.mkdir(parents=True, exist_ok=True)
-    rate = machine.matrix_rate()
-    return [_write(folder / f"{name}.json", _content(book, shown[name].folder, rate)) for name in chosen]
+    rates: dict[str, float] = {"matrix_rate": round(machine.matrix_rate())}
+    if steps := machine.training_rate():
+        rates["training_rate"] = round(steps, 1)
+    return [_write(folder / f"{name}.json", _content(book, shown[name].folder, rates)) for name in chosen]
 
 
-def _content(book: Plan, folder: Path, rate: float) -> dict[str, Any]:
+def _content(book: Plan, folder: Path, rates: Mapping[str, float]) -> dict[str, Any]:
     results, status = read_results(folder), read_status(folder) or {}
     day = datetime.datetime.fromtimestamp(status["ended"], datetime.UTC).date().isoformat()
     head = {"profile": book.title, "reduced": book.reduced, "date": day, "fingerprint": results["fingerprint"]}
     here = results["environment"]["machine"] == machine.description()
-    head |= {"matrix_rate": round(rate)} if here else {}  # of the machine that made the run, or none
+    head |= rates if here else {}  # of the machine that made the run, or none
     kept = {key: results[key] for key in KEPT if key in results}
     return head | {"data": status["ingredients"].get("data", {})} | kept
 
