@@ -124,13 +124,14 @@ def _others(found: Comparison) -> list[dict[str, Any]]:
     return [{"label": found.label(row), "values": row.values, "claims": row.claims} for row in rows[:OTHERS]]
 
 
-def build(project: Project, book: Plan, how: Mapping[Path, State], *, pdf: bool = True) -> str:
+def build(project: Project, book: Plan, how: Mapping[Path, State], digest: str, *, pdf: bool = True) -> str:
     """Builds HTML and PDF; returns what was made, in words.
 
-    how: the state of every run of the plan, by its folder. Raises BookError where Sphinx or Typst cannot make the book.
+    how: the state of every run of the plan, by its folder. digest: `built.digest` of these three.
+    Raises BookError where Sphinx or Typst cannot make the book.
     """
     html, document = project.build / "html", project.build / "book.pdf"
-    digest, began = built.digest(project, book, how), time.monotonic()
+    began = time.monotonic()
     built.forget(project)
     states = {name: how[run.folder] for name, run in book.shown().items()}
     snapshot = Snapshot()

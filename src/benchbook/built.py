@@ -37,16 +37,16 @@ def read(project: Project) -> dict[str, Any]:
         return {}
 
 
-def is_current(project: Project, book: Plan, how: Mapping[Path, State], *, pdf: bool = True) -> bool:
-    """Whether the last build has made what one would make now, and all of it is still as it was made."""
-    made = read(project)
-    same = made.get("digest") == digest(project, book, how) and (made["pdf"] or not pdf)
+def is_current(project: Project, made: Mapping[str, Any], digest: str, pdf: bool) -> bool:
+    """Whether this is what a build of that digest would make, and all of it is still as it was made."""
+    same = made.get("digest") == digest and (made["pdf"] or not pdf)
     return same and not seals.damaged(project.build, made["files"])
 
 
 def expected_seconds(project: Project, book: Plan, how: Mapping[Path, State], *, pdf: bool = True) -> float | None:
     """How long the pages took in the last build, 0 where they are there as they should be; None where nobody knows."""
-    return 0.0 if is_current(project, book, how, pdf=pdf) else read(project).get("seconds")
+    made = read(project)
+    return 0.0 if is_current(project, made, digest(project, book, how), pdf) else made.get("seconds")
 
 
 def forget(project: Project) -> None:

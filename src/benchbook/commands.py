@@ -113,12 +113,13 @@ def build_book(project: Project, options: argparse.Namespace) -> int:
             book, how = _load(project, options)
         else:
             book, how = _make(project, lambda: plan.load(project, options.profile), options)
-        if built.is_current(project, book, how, pdf=not options.no_pdf):
+        digest = built.digest(project, book, how)
+        if built.is_current(project, built.read(project), digest, not options.no_pdf):
             done = "nothing has changed"
         else:
             from benchbook import book as pages  # here, because it takes long to load
 
-            done = pages.build(project, book, how, pdf=not options.no_pdf)
+            done = pages.build(project, book, how, digest, pdf=not options.no_pdf)
     print(f"{book.title} book: {done}")
     failed = [(run, how[run.folder]) for run in book.runs if how[run.folder].name != "ok"]
     for run, found in failed:

@@ -57,7 +57,7 @@ def predictions(project: Project, profile: str, runs: Iterable[Run]) -> list[Pre
     Raises BookError where a reference result cannot be read.
     """
     references = read_profile(project.root, profile)
-    ratios = cache(lambda: ratios_here(project))  # as the rate, only where a reference is used
+    ratios = cache(lambda: ratios_here(project))  # as the rates, only where a reference is used
     rates = {"training_rate": cache(machine.training_rate), "matrix_rate": cache(machine.matrix_rate)}
     pasts: dict[str, list[Past]] = {}
     found = []

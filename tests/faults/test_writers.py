@@ -18,7 +18,7 @@ import pytest
 import yaml
 from conftest import Book, code, markdown, write_notebook
 
-from benchbook import book, cli, plan, run, schedule, state, submission
+from benchbook import book, built, cli, plan, run, schedule, state, submission
 from benchbook.errors import tells_of_full_disk
 from benchbook.plan import Plan, Project
 from tests.bench import _books
@@ -40,7 +40,8 @@ class World:
 
     def build(self) -> str:
         """The site from the new runs."""
-        return book.build(Project(self.root), self.new, state.states(self.new.runs), pdf=False) and ""
+        project, how = Project(self.root), state.states(self.new.runs)
+        return book.build(project, self.new, how, built.digest(project, self.new, how), pdf=False) and ""
 
     def submit(self) -> None:
         """The hand-in from the new runs."""
