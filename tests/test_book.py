@@ -125,6 +125,7 @@ def test_a_claim_that_a_rerun_contradicts_is_marked(book):
         ("{value}`duoble:twice`", "there is no experiment 'duoble'; did you mean 'double'"),
         ("{claim}`double:biggest`", "experiment 'double' records no claim 'biggest'; did you mean 'bigger'"),
         ("```{where} duoble:twice\nWords.\n```", "there is no experiment 'duoble'; did you mean 'double'"),
+        ("```{where} double:bigger hold\nWords.\n```", "no claim comes out 'hold'; did you mean 'holds'"),
         ("[lost](nowhere.md)", "nowhere.md"),
     ],
 )
@@ -160,6 +161,25 @@ def test_prose_may_depend_on_what_a_run_recorded(book):
     assert book.run("build", "--no-pdf").returncode == 1
     assert "It has failed." in book.html("book/claims")
     assert "It is there." not in book.html("book/claims")
+
+
+def test_prose_may_depend_on_how_a_claim_came_out(book):
+    """Each outcome has its own prose, and a rerun that decides otherwise changes it; what is no claim has none."""
+    outcomes = ("holds", "fails", "open")
+    told = [
+        f"```{{where}} double:{name} {o}\n:else: {name} no {o}.\nSo {name} {o}.\n```"
+        for name in ("bigger", "twice")
+        for o in outcomes
+    ]
+    book.write("book/claims.md", "# Claims\n\n" + "\n\n".join(told) + "\n")
+    profile = (book.root / "profiles" / "quick.yml").read_text()
+    for number, came_out in (("4", "holds"), ("-4", "fails")):
+        book.write("profiles/quick.yml", profile.replace("number: 4", f"number: {number}"))
+        assert book.run("build", "--no-pdf").returncode == 0
+        html = book.html("book/claims")
+        assert [o for o in outcomes if f"So bigger {o}." in html] == [came_out]
+        assert [o for o in outcomes if f"bigger no {o}." not in html] == [came_out]
+        assert "So twice" not in html
 
 
 def test_what_a_run_says_is_text_and_never_markup(book):

@@ -33,7 +33,18 @@ FLOORS = {
     "benchbook": {
         0: {"errors"},
         1: {
-            *("artefacts", "atomic", "compression", "folders", "forks", "forkserver", "gpus", "lines", "machine"),
+            *(
+                "artefacts",
+                "atomic",
+                "compression",
+                "conditions",
+                "folders",
+                "forks",
+                "forkserver",
+                "gpus",
+                "lines",
+                "machine",
+            ),
             *("object_streams", "record", "size", "toc"),
         },
         2: {

@@ -237,7 +237,7 @@ def test_a_hand_in_of_another_course_is_found_wrong(five):
 
 
 def test_a_claim_that_the_run_contradicts_stops_it(course):
-    """Of a full profile; a draft is told, and keeps what was handed in before where something else is wrong."""
+    """Of a full profile, unless the answer has prose for it; a draft is told, and keeps what was handed in before."""
     course.write("src/toy/b.py", "def times(number):\n    return -number\n")
     profile = course.root / "profiles" / "quick.yml"
     text = profile.read_text()
@@ -251,6 +251,13 @@ def test_a_claim_that_the_run_contradicts_stops_it(course):
     done = hand_in(course, "--quick")
     assert done.returncode == 0, done.stderr
     assert "1 do not hold" in done.stdout
+    profile.write_text(text.replace("reduced: true", "reduced: false"))
+    answers = course.root / "book" / "answers" / "twice.md"
+    answers.write_text(answers.read_text() + "\n```{where} double:bigger fails\nTwice a debt is a larger debt.\n```\n")
+    course.run("build", "--no-pdf")
+    done = hand_in(course)  # the answer says what then is true
+    assert done.returncode == 0, done.stderr
+    assert "the run contradicts none" not in done.stdout
 
 
 @pytest.mark.parametrize(

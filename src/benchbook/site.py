@@ -3,7 +3,8 @@
 {value}`experiment:name`   a number with its unit; a click shows its provenance
 {claim}`experiment:name`   a sentence with its numbers, and whether it held in this run
 {reference}`experiment:name`   the same number in the reference results
-{where} experiment:name    directive: prose for runs that recorded this value or claim
+{where} experiment:name    directive: prose for runs that recorded this value or claim; `experiment:name holds`, `fails`
+                           or `open`: that decided the claim so
 {claims}                   directive: a table of all claims
 {chapters}                 directive of `chapters_page`: a card for each chapter
 {runs}                     directive of `runs_page`: the runs of each experiment side by side
@@ -29,6 +30,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
+from benchbook.conditions import OUTCOMES, is_met
 from benchbook.covers import opening
 from benchbook.errors import nearest
 from benchbook.fingerprint import hash_text
@@ -39,7 +41,6 @@ from benchbook.record import VERDICTS, claim_sentence, show
 logger = logging.getLogger(__name__)
 
 MARKS = {True: "✓", False: "✗", None: "≈"}
-CLASSES = {True: "holds", False: "fails", None: "open"}
 NOT_YET = "—"
 SPEAKER = "benchbook-speaker"
 USED = "benchbook-used"  # in a page's metadata, where a notebook's own have their place too
@@ -77,10 +78,10 @@ def value_node(experiment: str, name: str, record: dict[str, Any]) -> nodes.Node
 def claim_nodes(experiment: str, name: str, record: dict[str, Any]) -> list[nodes.Node]:
     """A claim's sentence with its verdict."""
     holds = record["holds"]
-    sentence = nodes.inline("", "", classes=["benchbook-claim", f"benchbook-{CLASSES[holds]}"])
+    sentence = nodes.inline("", "", classes=["benchbook-claim", f"benchbook-{OUTCOMES[holds]}"])
     # As text: what a notebook prints is data, never markup.
     sentence += nodes.Text(claim_sentence(record))
-    said = value("", verdict(holds), experiment=experiment, name=name, kind="claims", verdict=CLASSES[holds])
+    said = value("", verdict(holds), experiment=experiment, name=name, kind="claims", verdict=OUTCOMES[holds])
     sentence += [nodes.Text(" "), said]
     return [sentence]
 
@@ -104,18 +105,27 @@ class ReferenceRole(SphinxRole):
 
 
 class Where(SphinxDirective):
-    """{where} experiment:name: prose for runs that recorded this value or claim; `else` says what stands for others."""
+    """{where} experiment:name, or with an outcome of `conditions`: prose for runs that recorded this value or claim, or
+    decided the claim so; `else` says what stands for others.
+    """
 
     required_arguments = 1
+    optional_arguments = 1
     option_spec: ClassVar = {"else": directives.unchanged_required}
     has_content = True
 
     def run(self) -> list[nodes.Node]:
-        found = entry_of(self, "where", self.arguments[0])
+        text, outcome = [*self.arguments, ""][:2]
+        if outcome not in ("", *OUTCOMES.values()):
+            error(
+                self, f"where '{text} {outcome}': no claim comes out '{outcome}'{nearest(outcome, OUTCOMES.values())}"
+            )
+            return []
+        found = entry_of(self, "where", text)
         if found is None:
             return []
         _, name, entry = found
-        if entry["state"] == "ok" and any(name in entry["results"][kind] for kind in ("values", "claims")):
+        if entry["state"] == "ok" and is_met(entry["results"], name, outcome):
             return self.parse_content_to_nodes()
         return [nodes.paragraph("", "", *self.parse_inline(self.options["else"])[0])] if "else" in self.options else []
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchbook.conditions import chosen, is_met
 from benchbook.experiments import source, tags
 from benchbook.fingerprint import DISTRIBUTIONS, closure
 from benchbook.notebook import merged
@@ -17,7 +18,6 @@ from benchbook.state import read_results
 FOLDER = "modules"  # beside the notebook, where its first cells write what the others import
 ROLE = re.compile(r"\{([\w:-]+)\}`([^`]*)`")
 EQUATION = re.compile(r"\n?\$\$[ \t]*\(([\w-]+)\)")
-WHERE = re.compile(r"^(`{3,})\{where\} *(\S+)\n(?::else: *(.*)\n)?((?:.*\n)*?)\1 *$", re.MULTILINE)
 
 
 def standalone(runs: Sequence[Run], title: str, author: str) -> dict[str, Any]:
@@ -64,13 +64,8 @@ def plain_prose(text: str, results: Mapping[str, Any]) -> str:
             return f"{claim_sentence(record)} ({VERDICTS[record['holds']]})"
         return f"({content})" if role == "eq" else f"[{content}]"
 
-    text = chosen(text, lambda name: name.rpartition(":")[2] in {*results["values"], *results["claims"]})
+    text = chosen(text, lambda name, outcome: is_met(results, name.rpartition(":")[2], outcome))
     return ROLE.sub(said, EQUATION.sub(r"\n\\tag{\1}\n$$", text))
-
-
-def chosen(text: str, recorded: Callable[[str], bool]) -> str:
-    """Markdown in which each {where} has given way to its prose, or to what `else` says where nothing is recorded."""
-    return WHERE.sub(lambda match: match[4].rstrip("\n") if recorded(match[2]) else match[3] or "", text)
 
 
 def parameters_cell(run: Run) -> str:

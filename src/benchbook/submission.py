@@ -31,13 +31,14 @@ from benchbook import book as pages
 from benchbook.answers import Answer, Brief, brief_named, read_answers, read_briefs
 from benchbook.built import PAGES
 from benchbook.compression import zipped
+from benchbook.conditions import chosen, considered, is_met
 from benchbook.errors import BookError, nearest
 from benchbook.pdf import make_pdf
 from benchbook.plan import Plan, Project, Run
 from benchbook.record import claim_sentence
 from benchbook.rendering import sphinx
 from benchbook.size import tidy
-from benchbook.standalone import chosen, readable, standalone
+from benchbook.standalone import readable, standalone
 from benchbook.state import State, read_results
 from benchbook.toc import page_of, read_yaml
 
@@ -120,27 +121,31 @@ def check(made: Submission, how: Mapping[Path, State], behind: set[str], quick: 
         raise BookError("\n".join(wrong))
     records = {name: read_results(run.folder) for name, run in made.runs.items()}
     values = claims = 0
-    contradicted = []
+    failed = {}
 
-    def recorded(text: str) -> bool:
+    def met(text: str, outcome: str) -> bool:
         experiment, _, name = text.partition(":")
-        return any(name in records[experiment][kind] for kind in ("values", "claims"))
+        return is_met(records[experiment], name, outcome)
 
-    for kind, experiment, name in ROLE.findall(chosen(made.texts, recorded)):
+    for kind, experiment, name in ROLE.findall(chosen(made.texts, met)):
         found = records[experiment][f"{kind}s"].get(name)
         if found is None:
             wrong.append(f"the run of '{experiment}' has no {kind} '{name}'")
         elif kind == "claim":
             claims += 1
             if found["holds"] is False:
-                contradicted.append(f"{experiment}:{name} does not hold in this run: {claim_sentence(found)}")
+                failed[f"{experiment}:{name}"] = claim_sentence(found)
         else:
             values += 1
-    if wrong or (contradicted and not quick):
-        raise BookError("\n".join(wrong + contradicted))
+    if not quick:
+        wrong += [
+            f"{name} does not hold in this run: {failed[name]} Say under {{where}} {name} fails what then is true"
+            for name in failed.keys() - considered(made.texts, "fails")
+        ]
+    if wrong:
+        raise BookError("\n".join(wrong))
     said = [f"{len(made.brief.items)} items answered, from {len(made.runs)} chapters, each run current and successful"]
-    names = ", ".join(line.partition(" ")[0] for line in contradicted)
-    verdict = f"{len(contradicted)} do not hold: {names}" if contradicted else "the run contradicts none"
+    verdict = f"{len(failed)} do not hold: {', '.join(failed)}" if failed else "the run contradicts none"
     return [*said, f"{values} values and {claims} claims are there; {verdict}"]
 
 
