@@ -127,6 +127,28 @@ def test_what_goes_wrong_is_said_and_the_run_has_failed(book):
     assert WRONG["1 / 0"] in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "twice"), [("double(number)", "double(number) + 1", 7), ("number: int = 3", "number: int = 4", 8)]
+)
+def test_a_notebook_edited_during_a_build_is_not_kept_as_the_old_one(book, old, new, twice):
+    """The run that was planned before the edit has failed; the same command then makes the one of the new notebook."""
+    path = book.root / "experiments" / "double.ipynb"
+    notebook = json.loads(path.read_text())
+    notebook["metadata"]["benchbook"] = {"needs": ["alone"]}
+    path.write_text(json.dumps(notebook))
+    edit = f"path.write_text(path.read_text().replace({old!r}, {new!r}))"
+    cell = code("from pathlib import Path", f"path = Path({str(path)!r})", edit)
+    write_notebook(book.root / "experiments" / "alone.ipynb", markdown("# Edit"), cell)
+    project = plan.Project(book.root)
+    (planned, _) = plan.plan_runs(project, project.experiment("double"), [{}])
+    done = book.run("run", "double")
+    assert f"twice = {twice}" in done.stdout
+    (made,) = (folder for folder in book.folders("double") if folder != planned.folder)
+    assert json.loads((made / "results.json").read_text())["values"]["twice"]["value"] == twice
+    status = json.loads((planned.folder / "status.json").read_text())
+    assert status["error"] == "the notebook was edited after this run had been planned: run again"
+
+
 @pytest.mark.parametrize("given", ["numbr=3", "number=2.5", "number=nan", "rate=nan", "a b=1", "number", "number=1;x"])
 def test_a_bad_parameter_is_refused_before_a_kernel_starts(book, given):
     """One line, no traceback, nothing written."""

@@ -62,7 +62,7 @@ def run_experiment(project: Project, options: argparse.Namespace) -> int:
     points = _points(experiment, options)
 
     def planned() -> Plan:
-        runs = plan.plan_runs(project, experiment, points, options.profile)
+        runs = plan.plan_runs(project, project.experiment(experiment.name), points, options.profile)
         return Plan(name="", title="", note="", reduced=False, runs=runs)
 
     if options.estimate:
@@ -339,6 +339,7 @@ def _check_jobs(options: argparse.Namespace) -> None:
 
 
 def _look(planned: Callable[[], Plan]) -> tuple[Plan, dict[Path, State], list[Run]]:
+    plan.forget()
     book = planned()
     how = states(book.runs)
     return book, how, [run for run in book.runs if how[run.folder].name != "ok"]

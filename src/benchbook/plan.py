@@ -344,3 +344,9 @@ def _known(entry: Any, keys: set[str], where: str) -> None:
 
 read_experiment = cache(experiments.read)
 _digest = cache(fingerprint.hash_tree)
+
+
+def forget() -> None:
+    """Has the next plan read notebooks and data again, which may have changed since the last one."""
+    read_experiment.cache_clear()
+    _digest.cache_clear()

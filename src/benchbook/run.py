@@ -18,8 +18,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchbook import atomic, fingerprint, gpus, machine
+from benchbook import atomic, experiments, fingerprint, gpus, machine
 from benchbook.artefacts import NEEDS, RUN_FOLDER
+from benchbook.errors import BookError
 from benchbook.experiments import code_cells, tags
 from benchbook.outputs import is_sound
 from benchbook.plan import Run
@@ -28,6 +29,7 @@ from benchbook.state import EXECUTED, progress_file, read_status, sealed, used_f
 
 KERNEL_DIED = 3
 RECORDS = {VALUE: "values", CLAIM: "claims", CURVE: "curves"}
+EDITED = "the notebook was edited after this run had been planned: run again"
 AUDIT = "application/vnd.benchbook.audit+json"
 # Added as a last cell and taken out again: what the kernel really loaded, held against the static closure.
 AUDIT_CELL = """
@@ -148,11 +150,15 @@ def _papermill(task: Mapping[str, Any], part: Path) -> str:
 
     from benchbook import kernel
 
-    notebook = nbformat.read(task["notebook"], as_version=4)
+    given = part / "given.ipynb"
+    shutil.copyfile(task["notebook"], given)  # so that what is looked at is what is run
+    if error := _edit_error(task, given):
+        given.unlink()
+        return error
+    notebook = nbformat.read(given, as_version=4)
     cells = len(notebook.cells)
     audit = AUDIT_CELL.format(mime=AUDIT, root=task["root"] + os.sep)
     notebook.cells.append(nbformat.v4.new_code_cell(audit, metadata={"tags": ["benchbook-audit"]}))
-    given = part / "given.ipynb"
     nbformat.write(notebook, given)
     progress, began = Path(task["progress"]), time.time()
     progress.parent.mkdir(parents=True, exist_ok=True)
@@ -171,6 +177,19 @@ def _papermill(task: Mapping[str, Any], part: Path) -> str:
             return kernel.execute(given, part / EXECUTED, task["changed_parameters"], task["working_folder"], note)
     finally:
         given.unlink(missing_ok=True)
+
+
+def _edit_error(task: Mapping[str, Any], given: Path) -> str:
+    """Why a notebook is not the one that was planned, whose fingerprint the run would bear; '' where it is."""
+    try:
+        found = experiments.read(given)
+        parameters = found.bind(task["changed_parameters"])
+    except BookError:
+        return EDITED
+    code = fingerprint.hash_text("\0".join(found.code))
+    # Parameters as JSON, where 25 and 25.0 differ.
+    now, then = (json.dumps(given, sort_keys=True) for given in (parameters, task["parameters"]))
+    return "" if code == task["ingredients"]["code"] and now == then else EDITED
 
 
 def _read_notebook(executed: Path, given: Path) -> dict[str, Any]:
