@@ -96,6 +96,7 @@ WRONG = {
     "import os\nopen('tries', 'a').write('x')\nos._exit(4)": "the kernel died in cell 2: it left with exit status 4",
     "import benchbook\nbenchbook.value('x', 1)\nbenchbook.value('x', 2)": "value 'x' is recorded twice",
     "import benchbook\nbenchbook.claim('t', False, 'false', must=True)": "AssertionError: claim 't' must hold",
+    "import sys\nsys.exit()": "the notebook left before its end (SystemExit)",
     "import importlib\nimportlib.import_module('toy.b')": ("module toy was loaded, but no import statement names it"),
     (
         "import os, sys\nos.mkdir('far')\nopen('far/off.py', 'w').close()\n"

@@ -216,6 +216,8 @@ def _take_audit(notebook: dict[str, Any]) -> dict[str, Any]:
 
 def _audit_error(task: Mapping[str, Any], audit: Mapping[str, Any]) -> str:
     """What the run used that its fingerprint does not hold: '' where the two agree."""
+    if not audit:
+        return "the notebook left before its end (SystemExit): take the exit out"
     modules = task["ingredients"]["modules"]
     for name in audit.get("modules", ()):
         if name not in modules and name != "__main__":
