@@ -135,6 +135,14 @@ def test_the_display_says_where_a_run_is(book):
     assert remaining == "0:55"  # half of the steps took 55 s; by its share of the cells it would be 39 s
     progress.with_suffix(".step").write_text(json.dumps({"step": 9, "steps": 10, "time": began + 60}))
     assert display.row(run, {})[4] == "0:25"  # 6 s by the steps; (2 + 9/10) of 4 cells are done: 65 s · 0.275 / 0.725
+    # An earlier run counts if it had the same parameters, and what is left of the steps is the least.
+    for number, seconds, left in ((3, 66, "0:25"), (4, 75.4, "0:10"), (4, 66, "0:06")):
+        status = {"state": "ok", "error": "", "files": {}, "ended": 1.0, "seconds": seconds}
+        status["ingredients"] = {"parameters": {**run.parameters, "number": number}}
+        folder = run.folder.with_name("earlier")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "status.json").write_text(json.dumps(status))
+        assert display.row(run, {})[4] == left
 
 
 def test_a_data_set_that_cannot_be_made_is_named(book):

@@ -87,16 +87,16 @@ def row(run: Run, old: Mapping[Path, float]) -> tuple[str, str, str, str, str]:
 
 
 def _remaining(run: Run, elapsed: float, where: Mapping[str, Any], step: Mapping[str, Any]) -> float | None:
-    """Seconds to go: from the last run of the same experiment where there is one, else from the share done.
+    """Seconds to go: from the last run with the same parameters where there is one, else from the share done.
 
     A share of cells says little where one of them takes most of the time: what is left of its steps is the least.
     """
-    before = state.History(run.folder.parent).before(run)
-    if before and before[1]["state"] == "ok":
-        return max(0.0, float(before[1]["seconds"]) - elapsed)
     share = step["step"] / step["steps"] if step else 0.0
-    done = (where["cell"] - 1 + share) / where["cells"]
     of_cell = (step["time"] - where["time"]) * (1 / share - 1) if share else 0.0
+    before = state.History(run.folder.parent).before(run)
+    if before and before[1]["state"] == "ok" and before[1]["ingredients"].get("parameters") == run.parameters:
+        return max(float(before[1]["seconds"]) - elapsed, of_cell)
+    done = (where["cell"] - 1 + share) / where["cells"]
     return max(elapsed / done - elapsed, of_cell) if done > 0.05 else None
 
 
