@@ -69,7 +69,8 @@ def test_a_command_line_sweep_runs_each_point(book):
 
 
 def test_changes_are_sentences_old_beside_new(book):
-    """Only sentences whose numbers moved since the last look are shown, and each look counts once."""
+    """Only sentences whose numbers moved since the last look are shown, answers' once, and each look counts once."""
+    book.write("book/answers/twice.md", "# Twice\n\n## A-1, B-1\n\nSo {value}`double:twice`, and {value}`alone:x`.\n")
     book.run("build", "--no-pdf")
     assert "first look" in book.run("changes").stdout
     assert "nothing has moved" in book.run("changes").stdout
@@ -77,6 +78,8 @@ def test_changes_are_sentences_old_beside_new(book):
     book.run("build", "--no-pdf")
     kept = json.loads(book.run("changes", "--keep", "--json").stdout)
     assert {"page": "book/index", "old": "Twice is 8\u00a0s.", "new": "Twice is 12\u00a0s."} in kept
+    (answer,) = (change for change in kept if change["page"] == "book/answers/twice")
+    assert answer["new"].startswith("So 12\u00a0s, and 1.5")
     said = book.run("changes").stdout
     assert "  - Twice is 8\u00a0s." in said
     assert "  + Twice is 12\u00a0s." in said

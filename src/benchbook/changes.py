@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchbook import toc
+from benchbook.answers import read_answers
 from benchbook.experiments import source
 from benchbook.plan import Plan, Project, Run
 from benchbook.record import VERDICTS, claim_sentence, show
@@ -63,21 +64,27 @@ def look(project: Project, book: Plan, states: Mapping[Path, State], *, keep: bo
 
 
 def sentences(project: Project) -> Iterator[tuple[str, str]]:
-    """Every sentence of the book with a value or a claim in it, after its page, in the toc's order."""
-    for page in toc.pages(project.root):
-        for text in _markdown(project.root, page):
-            for paragraph in re.split(r"\n\s*\n", text):
-                for sentence in SENTENCE_END.split(" ".join(paragraph.split())):
-                    if ROLE.search(sentence):
-                        yield page, sentence
+    """Every sentence of the book with a value or a claim in it, after its page, in the toc's order; then the answers.
+
+    An answer is shown on its briefs' pages; its file stands for them.
+    """
+    for page, text in _texts(project.root):
+        for paragraph in re.split(r"\n\s*\n", text):
+            for sentence in SENTENCE_END.split(" ".join(paragraph.split())):
+                if ROLE.search(sentence):
+                    yield page, sentence
 
 
-def _markdown(root: Path, page: str) -> list[str]:
-    notebook, prose = root / f"{page}.ipynb", root / f"{page}.md"
-    if notebook.is_file():
-        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-        return [source(cell) for cell in cells if cell["cell_type"] == "markdown"]
-    return [prose.read_text(encoding="utf-8")] if prose.is_file() else []
+def _texts(root: Path) -> Iterator[tuple[str, str]]:
+    for page in toc.pages(root):
+        notebook, prose = root / f"{page}.ipynb", root / f"{page}.md"
+        if notebook.is_file():
+            cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+            yield from ((page, source(cell)) for cell in cells if cell["cell_type"] == "markdown")
+        elif prose.is_file():
+            yield page, prose.read_text(encoding="utf-8")
+    for answer in dict.fromkeys(read_answers(root).values()):
+        yield toc.page_of(answer.path, root), answer.text
 
 
 def _key(target: str, page: str) -> str:
