@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchbook import toc
+from benchbook import atomic, toc
 from benchbook.answers import read_answers
 from benchbook.experiments import source
 from benchbook.plan import Plan, Project, Run
@@ -50,9 +50,7 @@ def look(project: Project, book: Plan, states: Mapping[Path, State], *, keep: bo
     then = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
     if not keep:
         path.parent.mkdir(exist_ok=True)
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(now, ensure_ascii=False, indent=1), encoding="utf-8")
-        part.replace(path)
+        atomic.write(path, json.dumps(now, ensure_ascii=False, indent=1).encode())
     if then is None:
         return None
     moved = {key for key in now.keys() | then.keys() if now.get(key) != then.get(key)}

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchbook import machine
+from benchbook import atomic, machine
 from benchbook.errors import BookError, nearest
 from benchbook.plan import FAULTS, Plan, Project
 from benchbook.state import State, read_results, read_status
@@ -62,9 +62,7 @@ def _content(book: Plan, folder: Path, rates: Mapping[str, float]) -> dict[str, 
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> Path:
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    part.replace(path)
+    atomic.write(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
     return path
 
 
