@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 
 from benchbook.drawings import inside
 from benchbook.lines import LINES, MOST, beside, lines_of
+from benchbook.pictures import LARGE, numbers, shown, with_links
 
 LOSSES = {"first": [0.5, 0.123456789, 0.0625], "second": [4.0, 2.0, 1.0]}
 DRAW = f"""
@@ -136,6 +138,23 @@ def test_a_drawing_inside_a_page_touches_nothing_else():
     assert found.startswith('<svg role="img" aria-label="a &quot;curve&quot; &lt;x&gt;"')
     assert re.findall(r'id="[^"]*|#[^")]*', found) == ['id="p-a', "#p-b", "#p-a"]
     assert "<style" not in found
+
+
+def test_only_a_picture_with_a_file_of_its_own_is_linked():
+    """In the notebook to take away; a drawing with numbers stands inside its page, and so stays in the notebook."""
+    svg = f"<svg>{'<path/>' * LARGE}</svg>"
+    outputs = [{"data": {"image/svg+xml": svg}, "metadata": metadata} for metadata in ({LINES: {"panels": []}}, {})]
+    (cell,) = with_links({"cells": [{**code(""), "outputs": outputs}]})["cells"]
+    assert [output["data"].get("image/svg+xml") for output in cell["outputs"]] == [svg, None]
+    assert f"../../_images/{hashlib.sha256(svg.encode()).hexdigest()}.svg" in cell["outputs"][1]["data"]["text/html"]
+
+
+def test_numbers_go_with_the_pictures_that_are_shown():
+    """An SVG that is more than a picture is none of them."""
+    svgs = ["<svg><script/></svg>", "<svg/>"]
+    outputs = [{"data": {"image/svg+xml": svg}, "metadata": {LINES: {"svg": svg}}} for svg in svgs]
+    cell = {**code(""), "outputs": outputs}
+    assert list(zip(shown(cell), numbers(cell), strict=True)) == [(("svg", b"<svg/>"), {"svg": "<svg/>"})]
 
 
 @pytest.fixture

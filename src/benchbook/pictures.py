@@ -109,13 +109,17 @@ def put(folder: Path, kind: str, content: bytes) -> Path:
 
 
 def with_links(notebook: dict[str, Any]) -> dict[str, Any]:
-    """The notebook to take away: in the place of large pictures, links to where the site has them."""
+    """The notebook to take away: in the place of large pictures, links to where the site has them.
+
+    A drawing with numbers stands inside its page, without a file of its own, and so stays.
+    """
     notebook = copy.deepcopy(notebook)
     for cell in code_cells(notebook):
-        for data in (output["data"] for output in cell.get("outputs", ()) if "data" in output):
+        for output in (output for output in cell.get("outputs", ()) if "data" in output):
+            data = output["data"]
             for mime, kind in KINDS.items():
                 content = _content(kind, text_of(data.get(mime)))
-                if len(content) > LARGE:
+                if len(content) > LARGE and not (kind == "svg" and _lines(output)):
                     del data[mime]
                     name = f"{hashlib.sha256(content).hexdigest()}.{kind}"
                     data["text/html"] = (
@@ -131,13 +135,18 @@ def folder_of(target: Path) -> Path:
 
 def shown(cell: Mapping[str, Any], kinds: Mapping[str, str] = KINDS) -> Iterator[tuple[str, bytes]]:
     """The kind and the content of every output of a cell that is of one of these kinds; by default, every picture."""
+    for _, mime, text in _shown(cell, kinds):
+        yield kinds[mime], _content(kinds[mime], text)
+
+
+def _shown(cell: Mapping[str, Any], kinds: Mapping[str, str]) -> Iterator[tuple[Mapping[str, Any], str, str]]:
     for output in cell.get("outputs", ()):
-        data = {kind: text_of(content) for kind, content in output.get("data", {}).items()}
+        data = {mime: text_of(content) for mime, content in output.get("data", {}).items()}
         if not still(data.get("image/svg+xml", "")):
             del data["image/svg+xml"]
-        kind = next((kind for kind in kinds if kind in data), None)
-        if kind is not None:
-            yield kinds[kind], _content(kinds[kind], data[kind])
+        mime = next((mime for mime in kinds if mime in data), None)
+        if mime is not None:
+            yield output, mime, data[mime]
 
 
 def _content(kind: str, text: str) -> bytes:
@@ -151,8 +160,12 @@ def _written(kind: str, content: bytes) -> str:
 
 def numbers(cell: Mapping[str, Any], kinds: Mapping[str, str] = KINDS) -> list[dict[str, Any] | None]:
     """For every output that `shown` gives, the numbers behind the lines of a drawing; None where it has none."""
-    outputs = [output for output in cell.get("outputs", ()) if any(kind in output.get("data", {}) for kind in kinds)]
-    return [o.get("metadata", {}).get(LINES) if "image/svg+xml" in o["data"] else None for o in outputs]
+    return [_lines(output) if mime == "image/svg+xml" else None for output, mime, _ in _shown(cell, kinds)]
+
+
+def _lines(output: Mapping[str, Any]) -> dict[str, Any] | None:
+    found: dict[str, Any] | None = output.get("metadata", {}).get(LINES)
+    return found
 
 
 def named(cell: Mapping[str, Any]) -> str:
