@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import re
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ from conftest import code, markdown, write_notebook
 from PIL import Image
 
 from benchbook.covers import WIDTH, lighter
-from benchbook.foot import repository
+from benchbook.foot import chapter_foot, repository
 from benchbook.provenance import every
 
 DRAW = 'from IPython.display import SVG, display\ndisplay(SVG(\'<svg xmlns="{}" viewBox="0 0 9 9"/>\'))'
@@ -61,6 +62,16 @@ def test_a_cover_has_no_more_pixels_than_a_card():
         assert (small.convert("RGBA").getpixel((0, 0))[3] < 255) == (mode == "RGBA")
         assert '<path d="M 1.2 -7 L 7 8"/>' in found
         assert place in found
+
+
+@pytest.mark.parametrize(("profile", "words"), [("quick", ""), ("full", " --profile full")])
+def test_the_command_of_a_chapter_names_its_profile(tmp_path, profile, words):
+    """Where it is not the default one, for it decides which runs are needed."""
+    entry = {"page": "experiments/a", "parameters": {}, "changed_parameters": {"n": 4}, "results": None}
+    (tmp_path / "state.json").write_text(json.dumps({"profile": {"name": profile}, "experiments": {"a": entry}}))
+    config = SimpleNamespace(benchbook_state="state.json", benchbook_pdf=False, benchbook_repository=None)
+    foot = chapter_foot(SimpleNamespace(srcdir=tmp_path, config=config), "a")
+    assert f"makes this page again: benchbook run a -p n=4{words}\n" in foot.astext()
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from docutils import nodes
 from sphinx.environment import BuildEnvironment
 
+from benchbook.plan import DEFAULT_PROFILE
 from benchbook.provenance import duration, kept, machine, plain, samples, state_of, table
 from benchbook.record import VERDICTS, show
 from benchbook.rendering import DOWNLOADS
@@ -27,11 +28,14 @@ GITHUB = "https://github.com/"
 
 def chapter_foot(env: BuildEnvironment, name: str) -> nodes.Node:
     """How a chapter was made: command, parameters, values and claims with their cells, machine and versions."""
-    entry = state_of(env)["experiments"][name]
+    state = state_of(env)
+    entry, profile = state["experiments"][name], state["profile"]["name"]
     changed, results = entry["changed_parameters"], entry["results"]
     command = f"benchbook run {name}" + "".join(
         f" -p {shlex.quote(f'{key}={plain(given)}')}" for key, given in changed.items()
     )
+    if profile != DEFAULT_PROFILE:  # it decides which runs are needed
+        command += f" --profile {shlex.quote(profile)}"
     box = _box(command)
     offered = {f"{name}{suffix}": text for suffix, text in OFFERED.items()} if results else {}
     box += _links(env, entry["page"], offered)
