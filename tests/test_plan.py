@@ -62,6 +62,25 @@ def test_a_need_is_the_run_that_the_book_shows(project, book):
     assert plan.load(project, "c").runs[1].parameters == {"number": 3, "rate": 0.5}
 
 
+def test_a_run_by_itself_is_the_one_that_the_profile_has(project, book):
+    """With what its entry says of the runs that it needs; a profile that is not there is refused, needs or not."""
+    add_seeded(book, needs="double")
+    book.write(
+        "profiles/a.yml",
+        "runs: [{experiment: seeded, needs: {double: {number: 6}}}, {experiment: double, parameters: {rate: 0.1}}]",
+    )
+    planned = plan.load(project, "a").runs
+    seeded = project.experiment("seeded")
+    made = plan.plan_runs(project, seeded, [{}], "a")
+    assert [run.fingerprint for run in made] == [planned[0].fingerprint, planned[0].needs["double"].fingerprint]
+    assert made[1].parameters == {"number": 6, "rate": 0.1}
+    for name in ("seeded", "alone"):
+        with pytest.raises(BookError, match="no profile 'b'"):
+            plan.plan_runs(project, project.experiment(name), [{}], "b")
+    (book.root / "profiles" / "quick.yml").unlink()
+    assert plan.plan_runs(project, seeded, [{}])[1].parameters == {"number": 3, "rate": 0.5}
+
+
 def test_needs_that_go_in_a_circle_are_named(project, book):
     """Two experiments that need one another cannot be planned, and the message shows the circle."""
     add_seeded(book, needs="other")

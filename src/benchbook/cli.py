@@ -87,7 +87,8 @@ def _parser() -> argparse.ArgumentParser:
         if json:
             command.add_argument("--json", action="store_true", help="as JSON, for programs")
         if profile:
-            command.add_argument("--profile", default="quick", help="a file of profiles/ (default: quick)")
+            default = plan.DEFAULT_PROFILE
+            command.add_argument("--profile", default=default, help=f"a file of profiles/ (default: {default})")
         return command
 
     init = add("init", init_book, "write a small new book, or take an existing Jupyter Book", profile=False)

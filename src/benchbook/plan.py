@@ -5,10 +5,11 @@ A run's folder is named by its fingerprint, so a run is current exactly when its
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -19,6 +20,7 @@ from benchbook.errors import BookError, nearest
 from benchbook.experiments import Experiment
 from benchbook.fingerprint import Snapshot
 
+DEFAULT_PROFILE = "quick"
 PROFILE_KEYS = {"title", "note", "reduced", "strict", "trusted", "gpu_slots", "runs"}
 SWITCHES = {  # of a profile: what each is where it is not given, and what it means
     "reduced": (False, "true marks every page as that of a reduced run"),
@@ -155,22 +157,12 @@ def find_root(start: Path) -> Path:
 
 def load(project: Project, profile: str) -> Plan:
     """The plan of a profile; raises BookError, naming the file, for everything in it that has no meaning."""
-    path = project.root / "profiles" / f"{profile}.yml"
-    if not path.is_file() or Path(profile).name != profile:
-        known = [file.stem for file in (project.root / "profiles").glob("*.yml")]
-        raise BookError(f"there is no profile {profile!r}{nearest(profile, known)}")
-    content = toc.read_yaml(path)
-    _known(content, PROFILE_KEYS, str(path))
-    entries = content.get("runs", [])
-    if not isinstance(entries, list):
-        raise BookError(f"{path}: 'runs' is a list of entries, each with an experiment")
+    path, content = _read_profile(project, profile)
     slots = content.get("gpu_slots", 1)
     if type(slots) is not int or slots < 1:
         raise BookError(f"{path}: 'gpu_slots' is {slots!r}: give the number of runs that share one GPU, 1 or more")
-    try:
-        runs = _Planner(project, [_entry(project, entry) for entry in entries]).runs()
-    except BookError as error:
-        raise BookError(f"{path}: {error}") from None
+    with _said_of(path):
+        runs = _Planner(project, [_entry(project, entry) for entry in content["runs"]]).runs()
     switches = {key: content.get(key, default) for key, (default, _) in SWITCHES.items()}
     for key, given in switches.items():
         if type(given) is not bool:
@@ -182,19 +174,45 @@ def load(project: Project, profile: str) -> Plan:
     return Plan(profile, **texts, **switches, runs=runs, gpu_slots=slots)
 
 
+def _read_profile(project: Project, profile: str) -> tuple[Path, dict[str, Any]]:
+    """A profile's file and what it says, its keys checked; it has 'runs', if only an empty list."""
+    path = project.root / "profiles" / f"{profile}.yml"
+    if not path.is_file() or Path(profile).name != profile:
+        known = [file.stem for file in (project.root / "profiles").glob("*.yml")]
+        raise BookError(f"there is no profile {profile!r}{nearest(profile, known)}")
+    content = toc.read_yaml(path)
+    _known(content, PROFILE_KEYS, str(path))
+    if not isinstance(content.setdefault("runs", []), list):
+        raise BookError(f"{path}: 'runs' is a list of entries, each with an experiment")
+    return path, content
+
+
+@contextlib.contextmanager
+def _said_of(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except BookError as error:
+        raise BookError(f"{path}: {error}") from None
+
+
 def plan_runs(
-    project: Project, experiment: Experiment, points: Iterable[Mapping[str, Any]], profile: str | None = None
+    project: Project, experiment: Experiment, points: Iterable[Mapping[str, Any]], profile: str = DEFAULT_PROFILE
 ) -> tuple[Run, ...]:
     """Runs of one experiment with the given parameters over the defaults, the runs that they need before them.
 
-    Needed are the runs that the profile shows, or, where it shows none, those with the defaults.
+    Needed are the runs that the profile's entry names, else those that the profile shows, else those with the defaults.
+    Raises BookError for a profile that is not there, but a book may be without the default one.
     """
-    entries = []
-    if experiment.needs and profile and (project.root / "profiles" / f"{profile}.yml").is_file():
-        shown = load(project, profile).shown()
-        entries = [Entry(run.experiment, [run.parameters]) for run in shown.values() if run.experiment != experiment]
-    planner = _Planner(project, [*entries, Entry(experiment, list(points))])
-    return planner.closure(planner.entry_runs(planner.entries[-1]))
+    entries: list[Entry] = []
+    if profile != DEFAULT_PROFILE or (project.root / "profiles" / f"{profile}.yml").is_file():
+        path, content = _read_profile(project, profile)
+        with _said_of(path):
+            entries = [_entry(project, entry) for entry in content["runs"] if experiment.needs]
+    needs = next((entry.needs for entry in entries if entry.experiment.name == experiment.name), {})
+    others = [entry for entry in entries if entry.experiment.name != experiment.name]
+    own = Entry(experiment, list(points), needs=needs)
+    planner = _Planner(project, [*others, own])
+    return planner.closure(planner.entry_runs(own))
 
 
 @dataclass(frozen=True)
