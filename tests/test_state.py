@@ -87,15 +87,21 @@ def test_the_lock_is_free_again_after_its_holder(tmp_path):
 
 
 def test_a_run_is_running_only_while_a_build_holds_the_lock(project):
-    """What a killed build left behind does not pass for running."""
+    """What a killed build left behind does not pass for running, nor does it in the next one."""
     run = plan.load(project, "quick").runs[0]
     path = state.progress_file(run)
-    path.parent.mkdir(parents=True)
     now = time.time()
-    path.write_text(json.dumps({"cell": 3, "cells": 4, "began": now, "time": now}))
-    path.with_suffix(".step").write_text(json.dumps({"step": 2, "steps": 9, "time": now + 1}))
+
+    def tell() -> None:
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps({"cell": 3, "cells": 4, "began": now, "time": now}))
+        path.with_suffix(".step").write_text(json.dumps({"step": 2, "steps": 9, "time": now + 1}))
+
+    tell()
     assert state.state(run).name == "not run"
     with state.build_lock(project):
+        assert state.state(run).name == "not run"
+        tell()
         assert state.state(run) == state.State("running", "cell 3 of 4, epoch 2 of 9")
 
 

@@ -207,7 +207,7 @@ def _stop(process: subprocess.Popen[bytes], where: Where) -> None:
 
 def _sweep(project: Project, runs: Sequence[Run]) -> None:
     """Removes what killed workers have left: what they said, and folders half made."""
-    shutil.rmtree(project.build / "progress", ignore_errors=True)
+    shutil.rmtree(state.progress_folder(project), ignore_errors=True)
     for run in runs:
         for left in run.folder.parent.glob(f".{run.fingerprint}.*"):
             shutil.rmtree(left, ignore_errors=True)

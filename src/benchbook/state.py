@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import time
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -163,7 +164,8 @@ def damaged_file(folder: Path, status: Mapping[str, Any]) -> str | None:
 def build_lock(project: Project) -> Iterator[None]:
     """Holds the book's build lock; raises BookError, naming the holder, where another build has it.
 
-    The kernel drops the lock when its process ends, however it ends, so none is ever left behind.
+    The kernel drops the lock when its process ends, however it ends, so none is ever left behind. What the workers of
+    a killed build have said of their progress is, and goes.
     """
     project.build.mkdir(exist_ok=True)
     with (project.build / "lock").open("a+") as file:
@@ -174,6 +176,7 @@ def build_lock(project: Project) -> Iterator[None]:
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
+        shutil.rmtree(progress_folder(project), ignore_errors=True)
         yield
 
 
@@ -198,7 +201,12 @@ def is_building(project: Project) -> bool:
 
 def progress_file(run: Run) -> Path:
     """Where a worker says in which cell its run is; the notebook's own steps stand beside it, in `.step`."""
-    return run.project.build / "progress" / f"{run.fingerprint}.json"
+    return progress_folder(run.project) / f"{run.fingerprint}.json"
+
+
+def progress_folder(project: Project) -> Path:
+    """Where all workers of a build say how far they are."""
+    return project.build / "progress"
 
 
 def where_is(run: Run) -> str:
