@@ -145,8 +145,9 @@ def test_the_display_says_where_a_run_is(book):
         assert display.row(run, {})[4] == left
 
 
-def test_a_data_set_that_cannot_be_made_is_named(book):
-    """The preparing program's own line reaches the user, before any run starts."""
+@pytest.fixture
+def stars(book):
+    """A book whose chapter looks at a data set, which a module of the book's own makes; a function that has it made."""
     book.write("pyproject.toml", '[tool.benchbook.data.stars]\nfiles = ["stars.npz"]\nprepare = "toy.fetch stars"\n')
     write_notebook(
         book.root / "experiments" / "alone.ipynb",
@@ -154,5 +155,25 @@ def test_a_data_set_that_cannot_be_made_is_named(book):
         code('dataset: str = "stars"  # which', tags=("parameters",)),
     )
     project = plan.Project(book.root)
-    with pytest.raises(BookError, match=r"data set 'stars': .*toy"):
-        schedule.prepare_data(project, list(plan.load(project, "quick").runs))
+    return lambda: schedule.prepare_data(project, list(plan.load(project, "quick").runs))
+
+
+def test_a_data_set_is_made_by_a_module_of_the_book(book, stars):
+    """Once, where it belongs, before any run starts."""
+    book.write(
+        "src/toy/fetch.py",
+        "import os, sys, pathlib\n"
+        "folder = pathlib.Path(os.environ['DATA_ROOT'])\n"
+        "folder.mkdir()\n"
+        "(folder / f'{sys.argv[1]}.npz').write_text('')\n",
+    )
+    assert stars()
+    assert (book.root / "data" / "stars.npz").is_file()
+    assert not stars()
+
+
+def test_a_data_set_that_cannot_be_made_is_named(book, stars):
+    """The preparing program's own line reaches the user, before any run starts."""
+    book.write("src/toy/fetch.py", "raise SystemExit('no network')\n")
+    with pytest.raises(BookError, match=r"^data set 'stars': no network$"):
+        stars()

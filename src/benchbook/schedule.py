@@ -46,7 +46,9 @@ def prepare_data(project: Project, runs: list[Run]) -> bool:
         files = entry.get("files", [])
         if "prepare" in entry and files and not any((project.data_root / file).exists() for file in files):
             command = [sys.executable, "-m", *entry["prepare"].split()]
-            ended = subprocess.run(command, cwd=project.root, capture_output=True, text=True, check=False)
+            ended = subprocess.run(
+                command, cwd=project.root, env=_environment(project), capture_output=True, text=True, check=False
+            )
             if ended.returncode:
                 raise BookError(f"data set '{name}': {(ended.stderr.strip() or 'failed').splitlines()[-1]}")
             made = True
