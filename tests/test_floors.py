@@ -48,10 +48,10 @@ FLOORS = {
             *("object_streams", "record", "size", "toc"),
         },
         2: {
-            *("answers", "experiments", "executors", "fingerprint", "formulas", "kernel", "outputs", "rendering"),
+            *("answers", "experiments", "executors", "fingerprint", "formulas", "outputs", "rendering"),
             "rows",
         },
-        3: {"plan", "mend", "pictures", "provenance", "scaffold", "seals"},
+        3: {"kernel", "plan", "mend", "pictures", "provenance", "scaffold", "seals"},
         4: {"covers", "foot", "state", "sheet", "theme", "typeset"},
         5: {
             *("built", "run", "changes", "compare", "display", "drawings", "notebook", "runs_data", "site", "pdf"),

@@ -87,7 +87,7 @@ def test_what_needs_a_failed_run_fails_with_it_without_a_kernel(needing):
     scale(needing, -1.0)
     done = needing.run("run", "use", "--jobs", "2")
     assert done.returncode == 1
-    error = "it needs 'train', which failed: AssertionError: no scale (cell 3)"
+    error = "it needs 'train', which failed: AssertionError: no scale (cell 2)"
     (folder,) = needing.folders("use")
     assert f"{folder.name}: failed: {error}" in done.stdout
     assert json.loads((folder / "status.json").read_text())["error"] == error

@@ -91,9 +91,9 @@ def test_memory_comes_in_huge_pages(book):
 WRONG = {
     "1 / 0": "ZeroDivisionError: division by zero (cell 1)",
     "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)": (
-        "the kernel died in cell 2: killed by signal 9 (SIGKILL; the out-of-memory killer does that)"
+        "the kernel died in cell 1: killed by signal 9 (SIGKILL; the out-of-memory killer does that)"
     ),
-    "import os\nopen('tries', 'a').write('x')\nos._exit(4)": "the kernel died in cell 2: it left with exit status 4",
+    "import os\nopen('tries', 'a').write('x')\nos._exit(4)": "the kernel died in cell 1: it left with exit status 4",
     "import benchbook\nbenchbook.value('x', 1)\nbenchbook.value('x', 2)": "value 'x' is recorded twice",
     "import benchbook\nbenchbook.claim('t', False, 'false', must=True)": "AssertionError: claim 't' must hold",
     "import sys\nsys.exit()": "the notebook left before its end (SystemExit)",

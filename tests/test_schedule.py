@@ -43,7 +43,7 @@ def test_a_stopped_build_leaves_no_process_and_keeps_finished_runs(book, how, si
     )
     assert wait_for(lambda: list(book.root.glob("runs/double/*/status.json")), 60)
     assert wait_for(lambda: any(" sleep 60" in line for line in processes(book.root)), 60)
-    assert "cell 2 of 2" in book.status()["alone"]
+    assert "cell 1 of 1" in book.status()["alone"]
     builder.send_signal(how)
     _, said = builder.communicate(timeout=15)
     if how != signal.SIGKILL:
@@ -81,7 +81,7 @@ def test_a_killed_worker_is_tried_once_more_and_then_given_up(book):
     assert sorted(line.split(": ")[1] for line in done.stdout.splitlines() if line.startswith("runs/")) == (
         ["failed", "ok", "ok"]
     )
-    error = "also when tried once more: killed by signal 9 (SIGKILL) in cell 3 of 3"
+    error = "also when tried once more: killed by signal 9 (SIGKILL) in cell 2 of 2"
     assert f"failed: its worker has ended without a result, {error}" in done.stdout
     assert [(book.root / f"tries{times}").read_text() for times in (0, 1, 2)] == ["x", "xx", "xx"]
     for times, found in ((1, "ok"), (2, f"failed: its worker has ended without a result, {error}")):

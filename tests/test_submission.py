@@ -190,7 +190,7 @@ def test_a_failed_run_is_not_handed_in(course):
     course.run("build", "--no-pdf")
     done = hand_in(course, "--quick")
     assert done.returncode == 2
-    assert done.stderr.strip() == "benchbook: double: failed: ZeroDivisionError: division by zero (cell 3)"
+    assert done.stderr.strip() == "benchbook: double: failed: ZeroDivisionError: division by zero (cell 2)"
     assert not (course.root / "_build" / "submission").exists()
 
 

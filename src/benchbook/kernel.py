@@ -20,6 +20,7 @@ from papermill.exceptions import PapermillExecutionError
 from papermill.execute import execute_notebook
 
 from benchbook.errors import FULL_DISK
+from benchbook.experiments import code_cells
 from benchbook.forks import KERNELS, Fork
 
 DIED = "the kernel died"  # how the error of a run begins that is worth another try
@@ -28,7 +29,10 @@ DIED = "the kernel died"  # how the error of a run begins that is worth another 
 def execute(
     given: Path, executed: Path, parameters: Mapping[str, Any], working_folder: str, note: Callable[[int], None]
 ) -> str:
-    """Executes a notebook, telling `note` the number of each cell that begins; returns its error, '' for none."""
+    """Executes a notebook, telling `note` the number of each code cell that begins; returns its error, '' for none.
+
+    Cells are counted as everywhere: those with code, from 1, without the one that papermill adds.
+    """
     papermill_engines.register("benchbook", Engine)
     reached = 0
 
@@ -51,7 +55,7 @@ def execute(
             begin=begin,
         )
     except PapermillExecutionError as error:
-        return " ".join(f"{error.ename}: {error.evalue} (cell {error.exec_count})".split())
+        return " ".join(f"{error.ename}: {error.evalue} (cell {Engine.numbers[error.cell_index]})".split())
     except Exception as error:  # no kernel, no space, …: whatever stops papermill itself is the run's failure too
         if isinstance(error, DeadKernelError) or "Kernel died" in str(error):
             return _death(reached)
@@ -62,13 +66,17 @@ def execute(
 class Engine(NBClientEngine):
     """Papermill's own engine, which also says which cell it is in."""
 
+    numbers: ClassVar[list[int]]  # of every cell that of the newest code cell; a worker has one notebook
+
     @classmethod
     def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, begin: Callable[[int], None], **rest: Any) -> Any:
-        """Executes the notebook, telling `begin` every cell."""
-        start = nb_man.cell_start
+        """Executes the notebook, telling `begin` every code cell."""
+        start, cells = nb_man.cell_start, nb_man.nb.cells
+        cls.numbers = [len(code_cells({"cells": cells[: place + 1]})) for place in range(len(cells))]
 
         def cell_start(cell: Any, cell_index: int | None = None, **more: Any) -> None:
-            begin((cell_index or 0) + 1)
+            if cell.cell_type == "code":
+                begin(cls.numbers[cell_index or 0])
             start(cell, cell_index, **more)
 
         nb_man.cell_start = cell_start

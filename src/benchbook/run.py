@@ -156,7 +156,7 @@ def _papermill(task: Mapping[str, Any], part: Path) -> str:
         given.unlink()
         return error
     notebook = nbformat.read(given, as_version=4)
-    cells = len(notebook.cells)
+    cells = max(1, len(code_cells(notebook)))
     audit = AUDIT_CELL.format(mime=AUDIT, root=task["root"] + os.sep)
     notebook.cells.append(nbformat.v4.new_code_cell(audit, metadata={"tags": ["benchbook-audit"]}))
     nbformat.write(notebook, given)

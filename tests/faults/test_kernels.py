@@ -114,7 +114,7 @@ def test_the_out_of_memory_killer_fails_the_run_alone(book, small_group, tries, 
         done = book.run("run", "alone", group=small_group / "cgroup.procs")
         (folder,) = book.folders("alone")
         status = json.loads((folder / "status.json").read_text())
-        told = "the kernel was killed for want of memory (out-of-memory killer) in cell 2" in status["error"]
+        told = "the kernel was killed for want of memory (out-of-memory killer) in cell 1" in status["error"]
         (began,) = (book.root / "began").read_text().split()
         late = status["ended"] - float(began) > 5 + tries(few=60, many=5)  # five to use up the memory
         lost += done.returncode != 1 or not told or late
