@@ -238,7 +238,10 @@ def one_run(book, monkeypatch) -> plan.Run:
             save_file({"weights": np.full(5_000_000, 1.5, "float32")}, part / "weights.safetensors")
         except Exception as error:  # as it reaches the engine through papermill
             return f"{type(error).__name__}: {error} (cell 1)"
-        shutil.copy(task["notebook"], part / state.EXECUTED)
+        executed = json.loads(Path(task["notebook"]).read_text())
+        audit = {"output_type": "display_data", "data": {run.AUDIT: {"modules": []}}, "metadata": {}}
+        executed["cells"].append({**code("", tags=("benchbook-audit",)), "outputs": [audit]})
+        (part / state.EXECUTED).write_text(json.dumps(executed))
         return ""
 
     monkeypatch.setattr(run, "_papermill", notebook)
