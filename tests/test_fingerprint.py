@@ -76,6 +76,15 @@ def test_the_path_of_imports_is_named(tmp_path):
     assert reasons == ["pkg/m3.py (notebook → pkg.m1 → pkg.m2 → pkg.m3)"]
 
 
+@pytest.mark.parametrize(("old", "new", "said"), [(25, 25.0, "25 → 25.0"), (1, True, "1 → True"), ("5", 5, "'5' → 5")])
+def test_a_parameter_of_another_type_is_named(tmp_path, old, new, said):
+    """It makes another fingerprint, and so a stale run, also where Python takes the two for equal."""
+    then, now = (parts([], tmp_path, parameters={"n": given}) for given in (old, new))
+    assert fingerprint.fingerprint(then) != fingerprint.fingerprint(now)
+    reached = fingerprint.closure([], tmp_path)
+    assert fingerprint.differences(now, then, reached, tmp_path) == [f"parameter n {said}"]
+
+
 def test_time_stamps_do_not_count(tmp_path):
     """Touching a file changes nothing."""
     make_package(tmp_path, {1: []})

@@ -206,7 +206,7 @@ def differences(now: Mapping[str, Any], then: Mapping[str, Any], reached: Closur
     for kind in ("parameters", "modules", "packages", "data", "needs"):
         for name in sorted(now[kind].keys() | then[kind].keys()):
             old, new = then[kind].get(name), now[kind].get(name)
-            if old == new:
+            if json.dumps(old) == json.dumps(new):  # 25 and 25.0 are two, as in the fingerprint
                 continue
             if kind == "modules" and name in reached.modules:
                 lines.append(
@@ -215,9 +215,9 @@ def differences(now: Mapping[str, Any], then: Mapping[str, Any], reached: Closur
             elif kind == "modules":
                 lines.append(f"{name} (no longer imported)")
             elif kind in ("parameters", "packages"):
-                lines.append(
-                    f"{kind[:-1]} {name} {old if old is not None else 'none'} → {new if new is not None else 'none'}"
-                )
+                texts = ["none" if given is None else str(given) for given in (old, new)]
+                old_text, new_text = texts if texts[0] != texts[1] else map(repr, (old, new))  # 25 and '25'
+                lines.append(f"{kind[:-1]} {name} {old_text} → {new_text}")
             else:
                 lines.append(f"{kind} {name}")
     return lines
