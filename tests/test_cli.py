@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -43,6 +44,17 @@ def test_bad_input_gets_one_line(book, words, says):
     assert done.returncode == 2
     assert says in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_port_that_cannot_be_had_is_named_in_one_line(book):
+    """One that another program has, and one that is none."""
+    book.write("_build/html/index.html", "")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        for port in (taken.getsockname()[1], 70_000):
+            done = book.run("serve", "--port", str(port))
+            assert done.returncode == 2
+            assert f"--port {port} cannot be had" in done.stderr
+            assert len(done.stderr.strip().splitlines()) == 1
 
 
 def test_outside_a_book_it_says_so(tmp_path):

@@ -298,7 +298,14 @@ def serve_book(project: Project, options: argparse.Namespace) -> int:
             return str(project.build / "book.pdf") if path == "/book.pdf" else super().translate_path(path)
 
     handler = functools.partial(Handler, directory=html)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", options.port), handler) as server:
+    try:
+        opened = http.server.ThreadingHTTPServer(("127.0.0.1", options.port), handler)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise BookError(
+            f"--port {options.port} cannot be had ({reason}): give another, or none for a free one"
+        ) from None
+    with opened as server:
         print(f"http://127.0.0.1:{server.server_port}/  (Ctrl-C ends)", flush=True)
         server.serve_forever()
     return 0
