@@ -15,7 +15,9 @@ import pytest
 from conftest import ROOT, Book, small_book
 
 from benchbook.answers import read_briefs
-from benchbook.submission import file_name
+from benchbook.errors import BookError
+from benchbook.plan import Plan, Project
+from benchbook.submission import file_name, submit
 from tests.handins import AUTHOR, FILES, IDENTITY, unpacked, wrong_handin
 
 pytestmark = pytest.mark.slow
@@ -181,6 +183,15 @@ def test_an_answer_without_its_evidence_is_not_handed_in(course, answer, says):
     assert says in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert [file.name for file in (course.root / "_build" / "submission").iterdir()] == ["before.pdf"]
+
+
+def test_a_folder_is_handed_in_in_a_zip_alone(tmp_path):
+    """What a brief asks for otherwise is named, before anything is made."""
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book" / "briefs.yml").write_text("a: {title: A, items: {A-1: What?}, handin: {chapters/: notebooks}}")
+    with pytest.raises(BookError, match=r"brief 'a': 'chapters/' holds notebooks, a folder: put it in a ZIP") as caught:
+        submit(Project(tmp_path), Plan("quick", "", "", True, ()), {}, "a", "Ada", "1", quick=True)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_failed_run_is_not_handed_in(course):

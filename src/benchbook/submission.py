@@ -52,6 +52,7 @@ MISSING = re.compile(r'class="[^"]*benchbook-missing[^"]*"[^>]*>(?:.{0,200}?no r
 CODE = ("Makefile", "README.md", "LICENSE", "pyproject.toml", "requirements.lock")
 FOLDERS = ("src", "experiments", "profiles", "book", "reference")
 PLAIN = str.maketrans({"ı": "i", "ß": "ss", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "æ": "ae", "đ": "d"})
+FOLDER_PARTS = ("notebooks", "html", "code")
 LARGEST = 50 * 2**20  # bytes: what upload forms take
 
 
@@ -152,6 +153,12 @@ def check(made: Submission, how: Mapping[Path, State], behind: set[str], quick: 
 def _check_names(brief: Brief, author: str, identity: str) -> None:
     if not brief.handin:
         raise BookError(f"brief '{brief.name}' says nothing under 'handin' in book/briefs.yml")
+    for pattern, content in brief.handin.items():
+        if content in FOLDER_PARTS:
+            raise BookError(
+                f"book/briefs.yml, brief '{brief.name}': '{pattern}' holds {content}, a folder: put it in a ZIP, "
+                f"{pattern.rstrip('/')}.zip: {{{content}/: {content}}}"
+            )
     if not author.strip() or any(unicodedata.category(sign)[0] == "C" for sign in author):
         raise BookError('whose work is it? Give AUTHOR="First Last"')
     if any("{id}" in pattern for pattern in brief.handin) and not IDENTITY.fullmatch(identity):
