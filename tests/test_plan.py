@@ -136,6 +136,27 @@ def test_a_profile_that_is_not_there_is_named(project, name):
         plan.load(project, name)
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[tool.benchbook]\ndata = 3", "'data' of .* is 3: a table is wanted"),
+        ("tool = 3", "'tool' of .* is 3: a table is wanted"),
+        ("[tool.benchbook.data]\nstars = 3", "data set 'stars': a mapping is wanted"),
+        ("[tool.benchbook.data.stars]\nfiles = 'stars.csv'", "data set 'stars': 'files' is 'stars.csv': give a list"),
+        ("[tool.benchbook.data.stars]\nalso = [3]", r"data set 'stars': 'also' is \[3\]: give a list"),
+        ("[tool.benchbook.data.stars]\nprepare = []", r"data set 'stars': 'prepare' is \[\]: give a module"),
+        ("[tool.benchbook.data.stars]\nfile = []", "data set 'stars': unknown key 'file'; did you mean 'files'"),
+        ("= 3", "is not TOML"),
+    ],
+)
+def test_a_data_set_that_means_nothing_is_refused_in_one_line(project, book, text, says):
+    """The line names pyproject.toml, the data set and what is wanted."""
+    book.write("pyproject.toml", text)
+    with pytest.raises(BookError, match=rf"pyproject\.toml.*{says}") as caught:
+        plan.data_digests(project, "stars")
+    assert "\n" not in str(caught.value)
+
+
 def test_data_files_are_part_of_a_run_that_names_their_data_set(project, book, monkeypatch):
     """A changed data file makes the runs on it stale, whatever its time stamp, and no others."""
     book.write("pyproject.toml", '[tool.benchbook.data.small]\nfiles = ["a.npz", "b.npz"]\nalso = ["extra"]\n')

@@ -85,13 +85,16 @@ class Project:
         if not path.is_file():
             return {}
         try:
-            table = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("benchbook", {})
-        except tomllib.TOMLDecodeError as error:
+            sets: Any = tomllib.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
             raise BookError(f"{path} is not TOML ({error})") from None
-        sets: dict[str, dict[str, Any]] = table.get("data", {})
+        for key in ("tool", "benchbook", "data"):
+            sets = sets.get(key, {})
+            if not isinstance(sets, dict):
+                raise BookError(f"{path}: '{key}' of [tool.benchbook.data] is {sets!r}: a table is wanted here")
         for name, entry in sets.items():
-            _known(entry, DATA_KEYS, f"{path}, data set '{name}'")
-        return sets
+            _check_data_set(entry, f"{path}, data set '{name}'")
+        return dict(sets)
 
 
 @dataclass(frozen=True)
@@ -315,6 +318,15 @@ def data_digests(project: Project, data_set: str) -> dict[str, str]:
     first = [name for name in entry.get("files", ()) if (project.data_root / name).exists()][:1]
     also = [name for name in entry.get("also", ()) if (project.data_root / name).exists()]
     return {name: _digest(project.data_root / name) for name in [*first, *also]}
+
+
+def _check_data_set(entry: Any, where: str) -> None:
+    _known(entry, DATA_KEYS, where)
+    for key, given in entry.items():
+        if key == "prepare" and not isinstance(given, str):
+            raise BookError(f"{where}: 'prepare' is {given!r}: give a module and its words, as after python -m")
+        if key != "prepare" and not (isinstance(given, list) and all(isinstance(name, str) for name in given)):
+            raise BookError(f"{where}: '{key}' is {given!r}: give a list of files' names")
 
 
 def _entry(project: Project, entry: Any) -> Entry:
