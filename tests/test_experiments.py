@@ -112,8 +112,8 @@ def test_any_name_and_value_is_bound_or_refused(name, given_value):
     ],
 )
 def test_a_parameters_cell_holds_only_plain_parameters(cell, says):
-    """Nothing derived, nothing untyped, nothing that runs."""
-    with pytest.raises(BookError, match=says):
+    """Nothing derived, nothing untyped, nothing that runs; the notebook is named."""
+    with pytest.raises(BookError, match=rf"n\.ipynb: .*{says}"):
         experiments.parse_parameters(cell, Path("n.ipynb"))
 
 

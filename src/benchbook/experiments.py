@@ -12,7 +12,7 @@ import re
 import tokenize
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -269,7 +269,10 @@ def parse_parameters(cell: str, path: Path) -> dict[str, Parameter]:
         if name in found:
             raise BookError(f"{path}: parameter '{name}' stands twice in the parameters cell: keep one")
         parameter = Parameter(name, kind, default, comments.get(line.end_lineno or 0, ""))
-        found[name] = Parameter(name, kind, parameter.check(default), parameter.help)
+        try:
+            found[name] = replace(parameter, default=parameter.check(default))
+        except BookError as error:
+            raise BookError(f"{path}: {error}") from None
     return found
 
 
