@@ -52,6 +52,17 @@ def test_several_seeds_keep_each_result(book):
     assert record == {"values": [1.0, 1.5, 2.0], "unit": "", "mean": 1.5, "std": 0.5, "n": 3, "cell": 1}
 
 
+def test_a_notebook_adds_facts_and_changes_none_of_the_engine_s(book):
+    """Its own are kept; packages, memory and machine are what they are."""
+    cell = code("import benchbook", "benchbook.environment(device='abacus', packages='all', memory_mb='much')")
+    write_notebook(book.root / "experiments" / "alone.ipynb", markdown("# Boast"), cell)
+    assert book.run("run", "alone").returncode == 0
+    found = results(book, "alone")["environment"]
+    assert found["device"] == "abacus"
+    assert found["packages"]["python"] == ".".join(platform.python_version_tuple()[:2])
+    assert found["memory_mb"] > 10
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="settings of glibc")
 def test_freed_memory_is_used_again(book):
     """Ten arrays of 50 MB one after another touch new pages once, unless whoever builds has set glibc otherwise."""

@@ -248,7 +248,7 @@ def _results(
         "values": found["values"],
         "claims": found["claims"],
         "curves": found["curves"],
-        "environment": {**facts, **found["environment"]},
+        "environment": facts | found["environment"] | facts,  # what a notebook says of them does not count
         "seconds": round(seconds, 2),
         "kept_seconds": round(audit.get("kept_seconds", 0.0), 2),
     }
