@@ -7,9 +7,11 @@ import typst
 
 from benchbook.formulas import converted
 
-MACROS = {"R": r"\mathbb{R}", "norm": [r"\lVert #1 \rVert", 1]}
+MACROS = {"R": r"\mathbb{R}", "Rn": r"\R^n", "ball": [r"\norm{#1} \in \Rn", 1], "norm": [r"\lVert #1 \rVert", 1]}
 FORMULAS = {
     r"\R^n": "$bb(R)^n$",
+    r"\Rn": "$bb(R)^n$",
+    r"\ball{x}": "$lr(bar.v.double x bar.v.double) in bb(R)^n$",
     r"\norm{x}_2": "$lr(bar.v.double x bar.v.double)_2$",
     r"\|x\|_2": "$lr(bar.v.double x bar.v.double)_2$",
     r"\lvert x \rvert": "$lr(|x|)$",

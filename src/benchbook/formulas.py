@@ -27,8 +27,10 @@ def converted(formulas: Iterable[tuple[str, bool]], macros: dict[str, Any]) -> l
 
 def _prepared(tex: str, macros: dict[str, Any]) -> str:
     """TeX with the book's own macros defined before it, and what pandoc would lose or garble written differently."""
-    for name, macro in macros.items():
-        if re.search(rf"\\{name}(?![a-zA-Z])", tex):
+    left = dict(macros)
+    while used := [name for name in left if re.search(rf"\\{name}(?![a-zA-Z])", tex)]:  # also by other macros
+        for name in used:
+            macro = left.pop(name)
             body, arguments = (macro[0], f"[{macro[1]}]") if isinstance(macro, list) else (macro, "")
             tex = rf"\newcommand{{\{name}}}{arguments}{{{body}}} {tex}"
     tex = re.sub(r"(?<!\\)\\\|(.+?)(?<!\\)\\\|", r"\\lVert \1\\rVert ", tex)  # a norm's bars are no relations
