@@ -89,7 +89,7 @@ def elsewhere(tmp_path, monkeypatch):
     monkeypatch.setattr(machine, "training_rate", lambda: 200.0)
     monkeypatch.setattr(estimate.gpus, "devices", list)
 
-    def predicted(references: list[tuple[str, dict]], here: dict[str, Any]) -> estimate.Prediction:
+    def predicted(references: list[tuple[str, dict]], here: dict[str, Any], epochs: tuple[int, ...] = (400,)) -> Any:
         for profile, content in references:
             path = tmp_path / "reference" / profile / f"{content['experiment']}.json"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -101,10 +101,14 @@ def elsewhere(tmp_path, monkeypatch):
             status = {"state": "ok", "error": None, "files": {}, "ended": 1.0, "seconds": seconds, "kept_seconds": kept}
             ended = sealed(status | {"ingredients": {"parameters": {"epochs": 4}}})
             (folder / "status.json").write_text(json.dumps(ended, ensure_ascii=False))
-        wanted = SimpleNamespace(
-            experiment=SimpleNamespace(name="long"), folder=tmp_path / "runs/long/4567", parameters={"epochs": 400}
-        )
-        return estimate.predictions(Project(tmp_path), "full", [wanted])[0]
+        wanted = [
+            SimpleNamespace(
+                experiment=SimpleNamespace(name="long"), folder=tmp_path / f"runs/long/{n}", parameters={"epochs": n}
+            )
+            for n in epochs
+        ]
+        found = estimate.predictions(Project(tmp_path), "full", wanted)
+        return found if len(found) > 1 else found[0]
 
     return predicted
 
@@ -156,6 +160,15 @@ def test_what_was_kept_elsewhere_is_not_here(elsewhere):
     _, long = LONG
     found = elsewhere([("full", long | {"kept_seconds": 1000}), *SHORT], {"a": 20, "b": (5, 15), "c": (0.5, 19.5)})
     assert found.seconds == pytest.approx(6000)
+
+
+@pytest.mark.parametrize("epochs", [(4, 400), (400, 4)])
+def test_whether_a_reference_counts_is_decided_for_each_run(elsewhere, epochs):
+    """Of the run with 4 epochs there is one from here, 30 s; the one with 400 has the reference, whichever is first."""
+    found = {run.run.parameters["epochs"]: run for run in elsewhere([LONG], {"long": 30}, epochs)}
+    assert (found[4].seconds, found[4].basis) == (30, "its last run")
+    assert found[400].seconds == pytest.approx(6000)
+    assert found[400].basis.startswith("the reference of 2026-11-21")
 
 
 def test_a_graphics_card_says_nothing_of_a_processor(elsewhere):

@@ -59,15 +59,13 @@ def predictions(project: Project, profile: str, runs: Iterable[Run]) -> list[Pre
     references = read_profile(project.root, profile)
     ratios = cache(lambda: ratios_here(project))  # as the rates, only where a reference is used
     rates = {"training_rate": cache(machine.training_rate), "matrix_rate": cache(machine.matrix_rate)}
-    pasts: dict[str, list[Past]] = {}
+    here = cache(lambda folder: made_here(History(folder)))
     found = []
     for run in runs:
-        name = run.experiment.name
-        if name not in pasts:
-            pasts[name] = made_here(History(run.folder.parent))
-            if name in references and all(differing(past.parameters, run.parameters) for past in pasts[name]):
-                pasts[name][:0] = _made_elsewhere(references[name], ratios, rates)
-        found.append(Prediction(run, *predict(run.parameters, pasts[name])))
+        name, pasts = run.experiment.name, here(run.folder.parent)
+        if name in references and all(differing(past.parameters, run.parameters) for past in pasts):
+            pasts = [*_made_elsewhere(references[name], ratios, rates), *pasts]
+        found.append(Prediction(run, *predict(run.parameters, pasts)))
     return found
 
 
