@@ -47,7 +47,9 @@ def test_a_time_that_grows_is_followed_within_a_factor_of_two(wanted, true):
 def test_what_was_kept_is_of_use_for_the_like_only():
     """A run of 10 s that found 190 s of work done: again 10 s, but 200 s from the start, and time grows as they do."""
     pasts = [Past({"epochs": 4}, 100), Past({"epochs": 8}, 10, kept=190)]
-    assert predict({"epochs": 8}, pasts)[0] == 10
+    seconds, basis, _ = predict({"epochs": 8}, pasts)
+    assert seconds == 10
+    assert basis == "its last run, most of whose work had been kept from before"
     assert predict({"epochs": 16}, pasts)[0] == pytest.approx(400)
 
 

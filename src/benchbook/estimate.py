@@ -151,6 +151,8 @@ def predict(parameters: Mapping[str, Any], pasts: Sequence[Past]) -> tuple[float
             words[-1] += f", time ∝ {name}^{power:.2g}"
         else:
             is_guess = True
+    if not names and near.kept > near.seconds:
+        return seconds, f"{near.what}, most of whose work had been kept from before", False
     return seconds, near.what + (f" with {'; '.join(words)}" if words else ""), is_guess
 
 
