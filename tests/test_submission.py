@@ -111,6 +111,9 @@ def test_the_one_notebook_runs_by_itself(course, tmp_path):
     """It brings its modules, the run's parameters and outputs, and its prose has numbers in place of roles."""
     double = course.root / "experiments" / "double.ipynb"
     double.write_text(double.read_text().replace("The sum $x + x$.", "It is {value}`twice`. {claim}`bigger`"))
+    course.write("src/toy/b.py", "from toy.deep.er import TWO\n\n\ndef times(number):\n    return TWO * number\n")
+    course.write("src/toy/deep/__init__.py", "")
+    course.write("src/toy/deep/er.py", "TWO = 2\n")
     course.run("build", "--no-pdf")
     assert hand_in(course, "--quick").returncode == 0
     path = tmp_path / "all.ipynb"

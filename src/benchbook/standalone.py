@@ -82,12 +82,13 @@ def _modules(runs: Sequence[Run]) -> list[dict[str, Any]]:
     for run in runs:
         found |= closure(run.experiment.code, *run.project.source_roots(run.experiment)).modules
     files = {_file(name, path): path for name, path in sorted(found.items())}
-    packages = sorted({name.split(".")[0] for name in found})
-    folders = "\n".join(f'Path("{FOLDER}", "{name}").mkdir(parents=True, exist_ok=True)' for name in packages)
+    parents = sorted({Path(FOLDER, file).parent.as_posix() for file in files})
+    folders = "\n".join(f'Path("{folder}").mkdir(parents=True, exist_ok=True)' for folder in parents)
     start = f'import sys\nfrom pathlib import Path\n\nsys.path.insert(0, "{FOLDER}")\n{folders}'
     cells = [_code(start)]
     for file, path in files.items():
-        cells.append(_code(f"%%writefile {FOLDER}/{file}\n{path.read_text(encoding='utf-8').rstrip()}"))
+        text = path.read_text(encoding="utf-8").rstrip() or "# empty"  # IPython writes no file without a line
+        cells.append(_code(f"%%writefile {FOLDER}/{file}\n{text}"))
     return cells
 
 
