@@ -86,7 +86,9 @@ def test_every_file_of_the_hand_in_is_made(course):
     assert {"README.txt", "html/index.html", "html/book/brief_first.html", "notebooks/double.ipynb"} <= names
     assert {"code/experiments/double.ipynb", "code/src/toy/a.py", "code/_toc.yml"} <= names
     assert "notebooks/alone.ipynb" not in names  # no answer rests on it
-    assert "Çağla Öz" in archive.read("README.txt").decode()
+    readme = archive.read("README.txt").decode()
+    assert "Çağla Öz" in readme
+    assert "`make book PROFILE=quick`" in readme
     page = archive.read("html/book/brief_first.html").decode()
     assert ">8\u00a0s</button>" in page
     assert "Quick profile" in page

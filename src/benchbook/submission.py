@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
 import shutil
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
@@ -291,7 +292,8 @@ def _readme(made: Submission) -> str:
     ]
     note = f" ({made.book.note})" if made.book.note else ""
     lines += [f"Profile: {made.book.title}{note}.", ""]
-    lines += ["To make it again: `make book` in code/ (Python 3.11 or newer).", "", "Runs:"]
+    command = f"make book {shlex.quote(f'PROFILE={made.book.name}')}"
+    lines += [f"To make it again: `{command}` in code/ (Python 3.11 or newer).", "", "Runs:"]
     for name, run in made.runs.items():
         results = read_results(run.folder)
         environment = results["environment"]
