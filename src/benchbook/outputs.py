@@ -136,7 +136,8 @@ def is_sound(kind: str, record: Any) -> bool:
         return _is_value(record)
     sides = [record.get("left"), record.get("right")]
     return (
-        isinstance(record.get("text"), str)
+        record.keys() >= {"holds", "left", "relation", "right"}
+        and isinstance(record.get("text"), str)
         and record.get("holds") in (True, False, None)
         and record.get("relation") in (None, "<", "<=", ">", ">=")
         and all(side is None or (isinstance(side, dict) and _is_value(side)) for side in sides)
@@ -147,10 +148,11 @@ def _is_value(record: Mapping[str, Any]) -> bool:
     numbers = [record.get("mean"), *([] if record.get("std") is None else [record["std"]])]
     made_from = record.get("made_from", [])
     return (
-        _is_numbers(numbers)
-        and _is_numbers(record.get("values", []))
+        "std" in record
+        and _is_numbers(numbers)
+        and _is_numbers(record.get("values", [record.get("value")]))
         and isinstance(record.get("unit"), str)
-        and isinstance(record.get("n", 1), int)
+        and isinstance(record.get("n"), int)
         and isinstance(made_from, list)
         and all(isinstance(name, str) for name in made_from)
     )

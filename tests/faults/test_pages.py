@@ -207,22 +207,32 @@ def test_a_moving_picture_moves_only_where_the_cell_is_marked(book):
     assert list((book.root / "_build" / "html" / "_images").glob("*.svg"))
 
 
+VALUE = {"name": "x", "value": 1, "mean": 1.0, "std": None, "unit": "", "n": 1}
+CLAIM = {"name": "x", "text": "", "holds": True, "left": None, "relation": None, "right": None}
+
+
 @pytest.mark.parametrize(
-    "record",
-    ["{'name': 'x'}", "[]", "{'name': '<b>', 'mean': 1, 'std': None, 'unit': ''}",
-     "{'name': 'x', 'mean': 'a', 'unit': ''}",
-     "{'name': 'x', 'mean': 1, 'std': None, 'unit': 5}", "{'name': 'x', 'mean': 1, 'unit': '', 'values': 'abc'}"],
+    ("kind", "record"),
+    [("value", record) for record in (
+        [], VALUE | {"name": "<b>"}, VALUE | {"mean": "a"}, VALUE | {"unit": 5}, VALUE | {"values": "abc"},
+        *({key: VALUE[key] for key in VALUE if key != missing} for missing in VALUE),
+    )] + [("claim", record) for record in (
+        CLAIM | {"holds": "no"}, CLAIM | {"left": {"mean": 1}}, CLAIM | {"relation": "~"},
+        *({key: CLAIM[key] for key in CLAIM if key != missing} for missing in CLAIM),
+    )],
 )  # fmt: skip
-def test_a_record_that_is_none_of_ours_fails_its_run(record):
+def test_a_record_that_is_none_of_ours_fails_its_run(kind, record):
     """Any code can display what looks like a record: it is refused in words, before a page is made from it."""
     from benchbook.run import collect
 
-    cell = {"cell_type": "code", "source": "", "metadata": {}}
-    mime = "application/vnd.benchbook.value+json"
-    cell["outputs"] = [{"output_type": "display_data", "data": {mime: eval(record), "text/plain": ""}}]
-    found, error = collect({"cells": [cell]})
-    assert "cell 1 records no value that can be read" in error
-    assert found["values"] == {}
+    def told(record: object) -> tuple[dict, str]:
+        data = {f"application/vnd.benchbook.{kind}+json": record, "text/plain": ""}
+        return collect({"cells": [{**code(""), "outputs": [{"output_type": "display_data", "data": data}]}]})
+
+    found, error = told(record)
+    assert f"cell 1 records no {kind} that can be read" in error
+    assert found[f"{kind}s"] == {}
+    assert told(VALUE if kind == "value" else CLAIM)[1] == ""
 
 
 def test_a_pictures_letters_are_no_handler():
