@@ -47,9 +47,10 @@ ATTRIBUTES = {
     "style": r"(?:\s*(?:text-align|vertical-align|(?:background-)?color|font-(?:weight|style)|(?:max-)?width)\s*:"
     r"\s*[\w#.%-]+\s*(?:;|$))*",
 }
-# In Markdown: links to elsewhere than the web, directives, roles; in formulas: commands that make links, or load more.
+# In Markdown: links to elsewhere than the web, pictures, which would load from there, directives, roles; in formulas:
+# commands that make links, or load more.
 MARKUP = re.compile(
-    r"(?:`{3,}|~{3,}|:{3,})\s*\{|\{[\w:+-]+\}`|\]\s*[(:]\s*(?:[^\s)]*&|<?(?!https?://|#|mailto:)[^\s)]*:)"
+    r"!\[|(?:`{3,}|~{3,}|:{3,})\s*\{|\{[\w:+-]+\}`|\]\s*[(:]\s*(?:[^\s)]*&|<?(?!https?://|#|mailto:)[^\s)]*:)"
     r"|\\(?:href|url|style|class|cssId|data|htmlData|require|unicode|includegraphics|input|def|newcommand|let)\b"
 )
 TAG = re.compile(r"<(?=[A-Za-z/!?])")  # where HTML begins in Markdown; with a space after it none does

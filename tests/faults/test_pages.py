@@ -189,6 +189,15 @@ def test_what_only_shows_is_kept():
     assert made["data"] == {"text/latex": "$a< b$"}  # the same formula, and no tag
 
 
+@pytest.mark.parametrize(
+    "text", ["![x](https://e.org/x.png)", "![x]\n\n[x]: https://e.org/x.png", "*a* ![](<//e.org/x>)"]
+)
+def test_markdown_loads_no_picture_from_elsewhere(text):
+    """It is shown as the text that it is."""
+    (made,) = outputs.inert([{"output_type": "display_data", "data": {"text/markdown": text}}])
+    assert made["data"] == {"text/plain": text}
+
+
 def test_a_moving_picture_moves_only_where_the_cell_is_marked(book):
     """Unmarked it is its still picture; the mark is the cell's, and an output cannot bring it along."""
     display = (
