@@ -12,7 +12,7 @@ import pytest
 from conftest import code, markdown, write_notebook
 from PIL import Image
 
-from benchbook.covers import WIDTH, lighter
+from benchbook.covers import WIDTH, lighter, smaller
 from benchbook.foot import chapter_foot, repository
 from benchbook.provenance import every
 
@@ -62,6 +62,19 @@ def test_a_cover_has_no_more_pixels_than_a_card():
         assert (small.convert("RGBA").getpixel((0, 0))[3] < 255) == (mode == "RGBA")
         assert '<path d="M 1.2 -7 L 7 8"/>' in found
         assert place in found
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_a_cover_of_pixels_is_on_white(mode):
+    """What is transparent shows the page's paper, which no card has behind it; what is not keeps its colour."""
+    picture = Image.new("RGBA", (2 * WIDTH, WIDTH), (0, 0, 0, 0))
+    picture.paste((0, 0, 0, 255), (WIDTH, 0, 2 * WIDTH, WIDTH))
+    held = io.BytesIO()
+    picture.convert(mode).save(held, "PNG", **({"transparency": 0} if mode == "P" else {}))
+    kind, content = smaller(held.getvalue())
+    found = Image.open(io.BytesIO(content))
+    assert (kind, found.mode, found.size) == ("png", "RGB", (WIDTH, WIDTH // 2))
+    assert [found.getpixel((x, 9)) for x in (9, WIDTH - 9)] == [(255,) * 3, (0,) * 3]
 
 
 @pytest.mark.parametrize(("profile", "words"), [("quick", ""), ("full", " --profile full")])

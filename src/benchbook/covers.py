@@ -33,11 +33,14 @@ def cover(notebook: Path, name: str) -> tuple[str, bytes] | None:
 
 
 def smaller(content: bytes) -> tuple[str, bytes]:
-    """A picture of pixels as PNG, no wider than a card's."""
+    """A picture of pixels as PNG, no wider than a card's, on white where it is transparent."""
     with Image.open(io.BytesIO(content)) as image:
-        image.thumbnail((WIDTH, WIDTH))
-        target = io.BytesIO()
-        image.convert("RGB").save(target, "PNG", optimize=True)
+        ink = image.convert("RGBA")
+    paper = Image.new("RGBA", ink.size, "white")
+    paper.alpha_composite(ink)
+    paper.thumbnail((WIDTH, WIDTH))
+    target = io.BytesIO()
+    paper.convert("RGB").save(target, "PNG", optimize=True)
     return "png", target.getvalue()
 
 
