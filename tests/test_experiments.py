@@ -117,6 +117,12 @@ def test_a_parameters_cell_holds_only_plain_parameters(cell, says):
         experiments.parse_parameters(cell, Path("n.ipynb"))
 
 
+def test_a_hidden_file_is_no_experiment(book):
+    """Such as macOS leaves beside every file of a foreign disk."""
+    (book.root / "experiments" / "._double.ipynb").write_bytes(b"\x00\x05\x16\x07")
+    assert sorted(experiments.notebooks(book.root)) == ["alone", "double"]
+
+
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"cells": 3}', '{"cells": [{"cell_type": "code"}]}', "\x00"])
 def test_a_file_that_is_no_notebook_is_named(tmp_path, text):
     """A truncated or foreign file gives one line with its path."""

@@ -145,7 +145,7 @@ def notebooks(root: Path) -> dict[str, Path]:
     A name is the file's; where several folders have a notebook of that name, theirs come before it: 'chapter1-intro'.
     """
     if not toc.is_plain(root):
-        return {path.stem: path for path in sorted((root / "experiments").glob("*.ipynb"))}
+        return {path.stem: path for path in sorted((root / "experiments").glob("[!.]*.ipynb"))}
     paths = [path for page in toc.pages(root) if (path := root / f"{page}.ipynb").is_file()]
     times = Counter(path.stem for path in paths)
     found: dict[str, Path] = {}
