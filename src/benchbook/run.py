@@ -188,7 +188,7 @@ def _edit_error(task: Mapping[str, Any], given: Path) -> str:
         return EDITED
     code = fingerprint.hash_text("\0".join(found.code))
     # Parameters as JSON, where 25 and 25.0 differ.
-    now, then = (json.dumps(given, sort_keys=True) for given in (parameters, task["parameters"]))
+    now, then = (json.dumps(bound, sort_keys=True) for bound in (parameters, task["parameters"]))
     return "" if code == task["ingredients"]["code"] and now == then else EDITED
 
 
