@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from skimage.color import lab2rgb
 
 from convnets import colour
 
@@ -108,6 +109,15 @@ def test_k_means_needs_enough_colours():
         colour.fit_colours(np.array([[[[0, 0, 0], [9, 9, 9]]]], np.uint8), 3)
 
 
+def test_colours_are_found_where_the_pictures_are():
+    """On whatever device: what is taken there stays there, and nothing on the processor is mixed with it."""
+    images = torch.zeros(2, 4, 4, 3, dtype=torch.uint8, device="meta")
+    labels = colour.nearest_colour(images, np.eye(3))
+    assert (labels.device, labels.shape) == (images.device, (2, 4, 4))
+    painted = colour.colour_images(labels, np.eye(3))
+    assert (painted.device, painted.shape) == (images.device, images.shape)
+
+
 def test_as_many_colours_as_asked_for_are_found():
     """With exactly as many colours as centres, each centre is one of them."""
     images = np.random.default_rng(4).permutation(np.repeat(np.arange(5, dtype=np.uint8), 3))[None, :, None]
@@ -116,19 +126,19 @@ def test_as_many_colours_as_asked_for_are_found():
 
 
 def test_lab_and_delta_e_have_their_published_values():
-    """White, red and grey in CIE Lab; a Sharma, Wu and Dalal (2005) pair by way of our own conversion and back."""
+    """White, red and grey in CIE Lab; a Sharma, Wu and Dalal (2005) pair by way of RGB."""
     lab = colour.rgb_to_lab(np.array([[255, 255, 255], [255, 0, 0], [119, 119, 119]], np.uint8))
     assert np.allclose(lab, [[100, 0, 0], [53.24, 80.09, 67.20], [50.03, 0, 0]], atol=0.05)
     pair = np.array([[60.2574, -34.0099, 36.2677], [60.4626, -34.1751, 39.4387]])  # pair 17: 1.2644
-    first, second = (colour.lab_to_rgb(one[None]) for one in pair)
+    first, second = (lab2rgb(one[None]) * (255 / 256) for one in pair)
     assert colour.delta_e(first, second)[0] == pytest.approx(1.2644, abs=0.01)
 
 
 def test_lab_of_pixels_is_lab_of_images(images):
-    """uint8 images and the same pixels / 256 have one Lab value, and Lab leads back to the pixels."""
+    """uint8 images and the same pixels / 256 have one Lab value, and scikit-image's way back leads to the pixels."""
     lab = colour.rgb_to_lab(images)
     assert np.allclose(lab, colour.rgb_to_lab(images / 256), atol=1e-3)
-    assert np.allclose(colour.lab_to_rgb(lab), images / 256, atol=1e-4)
+    assert np.allclose(lab2rgb(lab) * 255, images, atol=0.03)
     assert colour.delta_e(images, images).max() < 1e-4
 
 

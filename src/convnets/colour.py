@@ -90,8 +90,8 @@ def nearest_colour(images: Images, colours: NDArray[np.floating] | Tensor) -> Te
 
     `images` uint8 [N, H, W, 3]; `colours` [K, 3] in [0, 1], K <= 256, or ValueError.
     """
-    centres = torch.from_numpy(check_colours(colours)).double()  # 64 bits keep near ties apart
     images = torch.as_tensor(images)
+    centres = torch.from_numpy(check_colours(colours)).to(images.device).double()  # 64 bits keep near ties apart
     parts = torch.split(images.reshape(-1, 3), 2**15)
     labels = [_offsets(part.T.double() / 256, centres).min(0).indices.to(torch.uint8) for part in parts]
     return torch.cat(labels).reshape(images.shape[:-1])
@@ -99,7 +99,7 @@ def nearest_colour(images: Images, colours: NDArray[np.floating] | Tensor) -> Te
 
 def colour_images(labels: Tensor, colours: NDArray[np.floating] | Tensor) -> Tensor:
     """The images that colour indices [N, H, W] stand for: uint8 [N, H, W, 3]."""
-    table = (torch.as_tensor(colours) * 256).round().clamp(0, 255).to(torch.uint8)
+    table = (torch.as_tensor(colours).to(labels.device) * 256).round().clamp(0, 255).to(torch.uint8)
     return table[labels.long()]
 
 
@@ -123,13 +123,6 @@ def rgb_to_lab(images: Images) -> NDArray[np.float32]:
     images = np.asarray(images)
     levels = images if images.dtype == np.uint8 else (images * 256).clip(0, 255)
     return np.asarray(rgb2lab((levels / 255).astype(np.float32)), np.float32)
-
-
-def lab_to_rgb(lab: NDArray[np.floating] | Tensor) -> NDArray[np.float32]:
-    """Pixels / 256 (float32 [..., 3], clipped to what a screen shows) of CIE L*a*b* colours [..., 3]."""
-    from skimage.color import lab2rgb
-
-    return np.asarray(lab2rgb(np.asarray(lab)) * (255 / 256), np.float32)
 
 
 def delta_e(images: Images, others: Images) -> NDArray[np.float32]:
