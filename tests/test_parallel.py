@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import time
 from functools import partial
@@ -83,9 +84,13 @@ def test_a_core_counts_as_idle_only_while_it_is():
 
 
 def test_what_one_training_raises_ends_all():
-    """A training that diverges says so in the calling process."""
+    """A training that diverges says so in the calling process, and the other one does not go on by itself."""
+    endless = {"epochs": 10**9}
     with pytest.raises(FloatingPointError, match="lower it"):
-        train([Task(BUILD, 0), Task(BUILD, 1, {"learning_rate": 1e30})], workers=2)
+        train([Task(BUILD, 0, endless), Task(BUILD, 1, {"learning_rate": 1e30})], workers=2)
+    for process in multiprocessing.active_children():
+        process.join(60)
+        assert process.exitcode is not None
 
 
 def test_a_task_that_cannot_travel_is_refused():

@@ -142,6 +142,8 @@ def _together(tasks: Sequence[Keyed], data: dict[str, Any], workers: int, most: 
                 for future in ended:
                     future.result()  # an error ends the others too
         except BaseException:
+            for process in list((pool._processes or {}).values()):
+                process.terminate()  # else a training under way would go on to its end, and Python wait for it
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     tell()  # what was still on its way when the last result came
