@@ -32,7 +32,7 @@ def grey_table() -> torch.Tensor:
 
 
 @pytest.mark.parametrize("pool_first", [True, False])
-@pytest.mark.parametrize(("extra_layers", "num_filters", "kernel_size"), [(-1, 8, 3), (0, 8, 5), (2, 4, 3)])
+@pytest.mark.parametrize(("extra_layers", "num_filters", "kernel_size"), [(-1, 8, 3), (0, 8, 4), (0, 8, 5), (2, 4, 3)])
 def test_regression_cnn_has_the_weights_counted_by_hand(pool_first, extra_layers, num_filters, kernel_size):
     """A convolution i to o has k^2 i o weights and o biases, a batch norm 2 o; pooling changes none of it."""
     model = RegressionCNN(kernel_size, num_filters, pool_first, extra_layers)

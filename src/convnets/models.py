@@ -29,7 +29,7 @@ class RegressionCNN(nn.Module):
         super().__init__()
 
         def block(in_channels: int, out_channels: int, resize: nn.Module | None = None) -> nn.Sequential:
-            convolution = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
+            convolution = nn.Conv2d(in_channels, out_channels, kernel_size, padding="same")
             normalise = [nn.BatchNorm2d(out_channels), nn.ReLU()]
             resizing = [resize] if resize else []
             return nn.Sequential(convolution, *(resizing + normalise if pool_first else normalise + resizing))
@@ -40,7 +40,7 @@ class RegressionCNN(nn.Module):
             self.add_module("rfconv" if number == 1 else f"rfconv{number}", block(2 * num_filters, 2 * num_filters))
         self.upconv1 = block(2 * num_filters, num_filters, nn.Upsample(scale_factor=2))
         self.upconv2 = block(num_filters, 3, nn.Upsample(scale_factor=2))
-        self.finalconv = nn.Conv2d(3, 3, kernel_size, padding=kernel_size // 2)
+        self.finalconv = nn.Conv2d(3, 3, kernel_size, padding="same")
 
     def forward(self, grey: Tensor) -> Tensor:
         """The RGB images."""
