@@ -99,7 +99,7 @@ def rate_factor(schedule: str, progress: float) -> float:
     if schedule == "cosine":
         return (1 + math.cos(math.pi * progress)) / 2
     if schedule == "one_cycle":
-        return min(0.05 + progress / 0.2, (1 - progress) / 0.8)
+        return min(0.05 + 0.95 * progress / 0.2, (1 - progress) / 0.8)
     raise ValueError(f"schedule is {schedule!r}: choose 'constant', 'cosine' or 'one_cycle'")
 
 
@@ -139,7 +139,8 @@ def fit(
     `on_epoch(epoch, epochs, training_loss=..., validation_loss=...)` is called after each epoch, counted from 1, and
     `on_interim(interim)` after some, at most once a minute, to write away at once where the training stands: given as
     `interim`, with all else as before, the training goes on from there. On one processor the same seed, weights and
-    data give the same history, bit for bit, in one go or in several.
+    data give the same history, bit for bit, in one go or in several; with dropout, from the same state of PyTorch's own
+    generator.
     Raises FloatingPointError where the training loss is no longer finite, ValueError for an unknown schedule.
     """
     device = device or choose_device()
