@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torchvision.datasets import CIFAR10
 
 from convnets import data
@@ -397,3 +398,14 @@ def test_the_real_horses(data_root):
     assert set(found.train_labels.tolist()) == {7}
     with np.load(data_root / "cifar10.npz") as file:
         assert ("JPEG" in found.note) == ("train_lossless" in file and not file["train_lossless"].all())
+
+
+def test_weights_from_other_pictures_are_refused(tmp_path):
+    """What a network learnt from is asked of its file; a file that does not say is taken as it is."""
+    path = tmp_path / "cnn.safetensors"
+    save_file({"weight": torch.zeros(1)}, path, {"dataset": "scenes"})
+    assert data.check_learnt_from(path, "scenes") == path
+    with pytest.raises(ValueError, match=r"'horses', but cnn\.safetensors learnt from 'scenes'"):
+        data.check_learnt_from(path, "horses")
+    save_file({"weight": torch.zeros(1)}, path)
+    assert data.check_learnt_from(path, "horses") == path

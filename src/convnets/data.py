@@ -78,6 +78,22 @@ def load(
     return _cifar(name, data_root(root), num_train, num_validation)
 
 
+def check_learnt_from(weights: Path, dataset: str) -> Path:
+    """The file of weights; ValueError where its network learnt from another data set than `dataset`.
+
+    A `.safetensors` file says it in its metadata, under "dataset"; of one that says nothing, nothing is known.
+    """
+    from safetensors import safe_open
+
+    with safe_open(weights, "pt") as file:
+        learnt_from = (file.metadata() or {}).get("dataset", dataset)
+    if learnt_from != dataset:
+        raise ValueError(
+            f"dataset is {dataset!r}, but {weights.name} learnt from {learnt_from!r}: give both chapters the same"
+        )
+    return weights
+
+
 def data_root(root: str | Path | None = None) -> Path:
     """The data folder: `root`, else $DATA_ROOT, else `data`."""
     return Path(root or os.environ.get("DATA_ROOT") or "data")
