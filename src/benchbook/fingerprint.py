@@ -190,7 +190,7 @@ def static_ingredients(code: Iterable[str], *roots: Path, snapshot: Snapshot | N
     snapshot = snapshot or Snapshot()
     reached = closure(code, *roots, snapshot=snapshot)
     return {
-        "code": hash_text("\0".join(code)),
+        "code": hash_code(code),
         "modules": {name: snapshot.digest(path) for name, path in sorted(reached.modules.items())},
         "packages": {"python": ".".join(map(str, sys.version_info[:2])), **_versions(reached.packages)},
     }
@@ -221,6 +221,11 @@ def differences(now: Mapping[str, Any], then: Mapping[str, Any], reached: Closur
             else:
                 lines.append(f"{kind} {name}")
     return lines
+
+
+def hash_code(cells: Iterable[str]) -> str:
+    """The digest of a notebook's code cells, which knows where one ends."""
+    return hash_text("\0".join(cells))
 
 
 def hash_text(text: str) -> str:

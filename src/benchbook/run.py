@@ -186,10 +186,10 @@ def _edit_error(task: Mapping[str, Any], given: Path) -> str:
         parameters = found.bind(task["changed_parameters"])
     except BookError:
         return EDITED
-    code = fingerprint.hash_text("\0".join(found.code))
     # Parameters as JSON, where 25 and 25.0 differ.
     now, then = (json.dumps(bound, sort_keys=True) for bound in (parameters, task["parameters"]))
-    return "" if code == task["ingredients"]["code"] and now == then else EDITED
+    same = fingerprint.hash_code(found.code) == task["ingredients"]["code"] and now == then
+    return "" if same else EDITED
 
 
 def _read_notebook(executed: Path, given: Path) -> dict[str, Any]:
