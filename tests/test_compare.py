@@ -15,6 +15,7 @@ from benchbook.compare import compare
 from benchbook.errors import BookError
 from benchbook.fingerprint import hash_file
 from benchbook.pictures import Compressed, Pictures
+from benchbook.project import Project, forget, read_experiment
 from benchbook.record import Value
 from benchbook.run import job
 from benchbook.state import sealed
@@ -52,7 +53,7 @@ def project(book):
         code("from toy.a import double", "2"),
     )
     book.write("profiles/quick.yml", PROFILE)
-    return plan.Project(book.root)
+    return Project(book.root)
 
 
 def value(*samples: float, unit: str = "") -> dict:
@@ -84,7 +85,7 @@ def leave(
 
 
 def runs(project, *points: dict) -> list[plan.Run]:
-    experiment = plan.read_experiment(project.root / "experiments" / "trained.ipynb")
+    experiment = read_experiment(project.root / "experiments" / "trained.ipynb")
     return list(plan.plan_runs(project, experiment, points))
 
 
@@ -170,10 +171,10 @@ def test_runs_of_older_code_are_told_apart_with_the_reason(project, book, what):
     book.write("data/small.npz", "1")
     path = book.root / "experiments" / "trained.ipynb"
     path.write_text(path.read_text().replace("note: str = ''", "dataset: str = 'small'"))
-    plan.read_experiment.cache_clear()
-    (before,) = runs(plan.Project(book.root), {"batch_size": 9})
+    forget()
+    (before,) = runs(Project(book.root), {"batch_size": 9})
     leave(before)
-    assert look(plan.Project(book.root)).rows[0].older == ()
+    assert look(Project(book.root)).rows[0].older == ()
     if what == "code":
         path.write_text(path.read_text().replace('"2"', '"3"').replace("\\n2", "\\n3"))
     elif what == "module":
@@ -182,12 +183,11 @@ def test_runs_of_older_code_are_told_apart_with_the_reason(project, book, what):
         path.write_text(path.read_text().replace("seed: int", "width: int = 3\\nseed: int"))
     else:
         book.write("data/small.npz", "2")
-        plan._digest.cache_clear()
-    plan.read_experiment.cache_clear()
-    (after,) = runs(plan.Project(book.root), {"batch_size": 9})
+    forget()
+    (after,) = runs(Project(book.root), {"batch_size": 9})
     assert after.folder != before.folder
     leave(after)
-    now, old = look(plan.Project(book.root)).rows
+    now, old = look(Project(book.root)).rows
     assert (now.runs[0].folder, now.older) == (after.folder, ())
     reason = {"code": "code", "module": "src/toy/b.py", "parameter": "parameter width", "data": "small.npz"}[what]
     assert reason in old.older[0]
@@ -199,7 +199,7 @@ def test_a_run_whose_needed_run_is_older_is_older(project, book):
     content = json.loads(path.read_text())
     content["metadata"]["benchbook"] = {"needs": ["trained"]}
     path.write_text(json.dumps(content))
-    plan.read_experiment.cache_clear()
+    forget()
     for run in plan.load(project, "quick").runs:
         if not run.needs:
             leave(run)

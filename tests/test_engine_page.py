@@ -18,6 +18,7 @@ from conftest import Book, code, write_notebook
 from benchbook import plan
 from benchbook.cli import _parser
 from benchbook.experiments import read
+from benchbook.project import Project
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "book" / "engine.md").read_text()
@@ -148,7 +149,7 @@ def test_every_cell_records_what_the_page_shows(told, session):
 
 def test_the_profile_means_what_the_page_says(told, session):
     """A grid of two by two, the shown run, and the other one that `even` needs."""
-    made = plan.load(plan.Project(session.home / "pi-book"), "small")
+    made = plan.load(Project(session.home / "pi-book"), "small")
     assert made.gpu_slots == 2
     assert made.reduced
     points = [(run.parameters["num_points"], run.parameters["seed"]) for run in made.runs[:4]]
@@ -161,13 +162,13 @@ def test_declared_data_count_as_the_page_says(tmp_path):
     """The first of the files that is there, and what belongs to it; nothing where none is."""
     book = Book(tmp_path)
     book.write("pyproject.toml", blocks("toml")[0])
-    project = plan.Project(tmp_path)
-    assert plan.data_digests(project, "stars") == {}
+    project = Project(tmp_path)
+    assert project.data_digests("stars") == {}
     for name in ("stars.csv.gz", "names.txt", "other.txt"):
         book.write(f"data/{name}", name)
-    assert set(plan.data_digests(project, "stars")) == {"stars.csv.gz", "names.txt"}
+    assert set(project.data_digests("stars")) == {"stars.csv.gz", "names.txt"}
     book.write("data/stars.csv", "first")
-    assert set(plan.data_digests(project, "stars")) == {"stars.csv", "names.txt"}
+    assert set(project.data_digests("stars")) == {"stars.csv", "names.txt"}
 
 
 def test_every_command_is_explained():

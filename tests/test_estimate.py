@@ -12,7 +12,7 @@ import pytest
 
 from benchbook import estimate, machine
 from benchbook.estimate import Past, predict
-from benchbook.plan import Project
+from benchbook.project import Project
 from benchbook.state import sealed
 
 

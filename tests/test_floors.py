@@ -51,20 +51,21 @@ FLOORS = {
             *("answers", "experiments", "executors", "fingerprint", "formulas", "outputs", "rendering"),
             "rows",
         },
-        3: {"kernel", "plan", "mend", "pictures", "provenance", "scaffold", "seals"},
-        4: {"covers", "foot", "state", "sheet", "theme", "typeset"},
-        5: {
+        3: {"kernel", "mend", "pictures", "project", "provenance", "scaffold", "seals"},
+        4: {"plan"},
+        5: {"covers", "foot", "state", "sheet", "theme", "typeset"},
+        6: {
             *("built", "run", "changes", "compare", "display", "drawings", "notebook", "runs_data", "site", "pdf"),
             *("appendix", "downloads", "reference"),
         },
-        6: {
+        7: {
             *("schedule", "reports", "book", "estimate", "answers_page", "bench_page", "cells", "chapters_page"),
             *("costs_page", "faults_page", "reproduced_page", "runs_page"),
         },
-        7: {"standalone"},
-        8: {"submission"},
-        9: {"commands"},
-        10: {"cli"},
+        8: {"standalone"},
+        9: {"submission"},
+        10: {"commands"},
+        11: {"cli"},
     },
 }
 MODULES = sorted(path for package in FLOORS for path in (SOURCES / package).glob("*.py"))

@@ -10,6 +10,7 @@ import pytest
 from conftest import code, markdown, write_notebook
 
 from benchbook import gpus, plan, schedule
+from benchbook.project import Project, forget, read_experiment
 
 
 @pytest.mark.parametrize(
@@ -65,14 +66,14 @@ def test_runs_that_ask_for_a_gpu_get_one_each_and_wait_for_it(book, monkeypatch)
         code("ended = benchbook.value('ended', time.time())"),
     )
     notebook = json.loads(path.read_text())
-    project = plan.Project(book.root)
+    project = Project(book.root)
     monkeypatch.setattr(gpus, "devices", lambda: ["0", "1"])
 
     def make(memory: int, numbers: range) -> list[tuple[str, float, float]]:
         notebook["metadata"]["benchbook"] = {"gpu": 1, "memory_mb": memory}
         path.write_text(json.dumps(notebook))
-        plan.read_experiment.cache_clear()
-        runs = plan.plan_runs(project, plan.read_experiment(path), [{"number": number} for number in numbers])
+        forget()
+        runs = plan.plan_runs(project, read_experiment(path), [{"number": number} for number in numbers])
         schedule.make(project, runs, "quick", schedule.Where(jobs=5))
         found = [json.loads((run.folder / "results.json").read_text()) for run in runs]
         return [(r["environment"]["gpu"], r["values"]["began"]["value"], r["values"]["ended"]["value"]) for r in found]

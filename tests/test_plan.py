@@ -9,11 +9,12 @@ from conftest import code, write_notebook
 
 from benchbook import plan
 from benchbook.errors import BookError
+from benchbook.project import Project, forget
 
 
 @pytest.fixture
 def project(book):
-    return plan.Project(book.root)
+    return Project(book.root)
 
 
 def test_a_sweep_is_a_grid_and_one_of_its_runs_is_shown(project, book):
@@ -153,7 +154,7 @@ def test_a_data_set_that_means_nothing_is_refused_in_one_line(project, book, tex
     """The line names pyproject.toml, the data set and what is wanted."""
     book.write("pyproject.toml", text)
     with pytest.raises(BookError, match=rf"pyproject\.toml.*{says}") as caught:
-        plan.data_digests(project, "stars")
+        project.data_digests("stars")
     assert "\n" not in str(caught.value)
 
 
@@ -161,11 +162,11 @@ def test_data_files_are_part_of_a_run_that_names_their_data_set(project, book, m
     """A changed data file makes the runs on it stale, whatever its time stamp, and no others."""
     book.write("pyproject.toml", '[tool.benchbook.data.small]\nfiles = ["a.npz", "b.npz"]\nalso = ["extra"]\n')
     book.write("data/b.npz", "1")
-    assert list(plan.data_digests(project, "small")) == ["b.npz"]
+    assert list(project.data_digests("small")) == ["b.npz"]
     book.write("data/extra/x", "1")
-    before = plan.data_digests(project, "small")
+    before = project.data_digests("small")
     assert list(before) == ["b.npz", "extra"]
     book.write("data/extra/x", "2")
-    plan._digest.cache_clear()
-    assert plan.data_digests(project, "small")["extra"] != before["extra"]
-    assert plan.data_digests(project, "scenes") == {}
+    forget()
+    assert project.data_digests("small")["extra"] != before["extra"]
+    assert project.data_digests("scenes") == {}

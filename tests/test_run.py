@@ -11,6 +11,7 @@ import pytest
 from conftest import code, markdown, write_notebook
 
 from benchbook import plan, schedule
+from benchbook.project import Project
 
 pytestmark = pytest.mark.slow
 
@@ -122,7 +123,7 @@ def test_what_goes_wrong_is_said_and_the_run_has_failed(book):
         write_notebook(book.root / "experiments" / f"wrong{number}.ipynb", markdown("# Fail"), code(cell))
     names = [f"wrong{number}" for number in range(len(WRONG))]
     book.write("profiles/quick.yml", "runs:\n" + "".join(f"  - experiment: {name}\n" for name in [*names, "alone"]))
-    project = plan.Project(book.root)
+    project = Project(book.root)
     schedule.make(project, plan.load(project, "quick").runs, "quick", schedule.Where(jobs=4))
     stands = book.status()
     for name, says in zip(names, WRONG.values(), strict=True):
@@ -151,7 +152,7 @@ def test_a_notebook_edited_during_a_build_is_not_kept_as_the_old_one(book, old, 
     edit = f"path.write_text(path.read_text().replace({old!r}, {new!r}))"
     cell = code("from pathlib import Path", f"path = Path({str(path)!r})", edit)
     write_notebook(book.root / "experiments" / "alone.ipynb", markdown("# Edit"), cell)
-    project = plan.Project(book.root)
+    project = Project(book.root)
     (planned, _) = plan.plan_runs(project, project.experiment("double"), [{}])
     done = book.run("run", "double")
     assert f"twice = {twice}" in done.stdout

@@ -17,6 +17,7 @@ from conftest import Book, code, markdown, write_notebook
 
 from benchbook import experiments, plan, scaffold
 from benchbook.errors import BookError
+from benchbook.project import Project
 
 ROOT = Path(__file__).parents[1]
 TEMPLATE = ROOT / "src" / "benchbook" / "template"
@@ -383,7 +384,7 @@ def test_a_notebook_in_another_language_is_no_run(climate):
     """A profile that names it is refused in a line."""
     climate.write("profiles/quick.yml", "runs: [{experiment: in-r}]\n")
     with pytest.raises(BookError, match="'in-r' is written in r: only Python notebooks are run"):
-        plan.load(plan.Project(climate.root), "quick")
+        plan.load(Project(climate.root), "quick")
 
 
 @pytest.mark.parametrize("name", ["_toc.yml", "part-1/summary.ipynb"])
@@ -407,7 +408,7 @@ def test_staging_never_writes_through_a_link(climate, tmp_path):
     climate.write("_toc.yml", "format: jb-book\nroot: intro\nchapters:\n- file: linked/linked\n")
     climate.write("profiles/quick.yml", "strict: false\nruns: [{experiment: linked}]\n")
     before = (shared / "linked.ipynb").read_bytes()
-    project = plan.Project(climate.root)
+    project = Project(climate.root)
     staged = project.build / "source" / "linked"
     staged.parent.mkdir(parents=True)
     staged.symlink_to(shared)

@@ -15,6 +15,7 @@ from conftest import code, markdown, processes, wait_for, write_notebook
 from benchbook import display, plan, schedule
 from benchbook.errors import BookError
 from benchbook.machine import cores
+from benchbook.project import Project
 
 # Waits, with a process of its own, until it is run again after somebody has put a file there.
 WAIT = code(
@@ -122,7 +123,7 @@ def test_a_snakefile_of_the_book_comes_first(book):
 
 def test_the_display_says_where_a_run_is(book):
     """Cell k of n, epoch, elapsed and remaining time, from what the worker and the notebook left."""
-    run = plan.load(plan.Project(book.root), "quick").runs[0]
+    run = plan.load(Project(book.root), "quick").runs[0]
     assert display.row(run, {})[0] == "waiting"
     progress = book.root / "_build" / "progress" / f"{run.fingerprint}.json"
     progress.parent.mkdir(parents=True)
@@ -154,7 +155,7 @@ def stars(book):
         markdown("# Look at stars"),
         code('dataset: str = "stars"  # which', tags=("parameters",)),
     )
-    project = plan.Project(book.root)
+    project = Project(book.root)
     return lambda: schedule.prepare_data(project, list(plan.load(project, "quick").runs))
 
 

@@ -11,12 +11,13 @@ import time
 import pytest
 
 from benchbook import plan, state
+from benchbook.project import Project
 from benchbook.run import job
 
 
 @pytest.fixture
 def project(book):
-    return plan.Project(book.root)
+    return Project(book.root)
 
 
 def pretend(run: plan.Run, state: str = "ok", error: str = "") -> None:
@@ -74,11 +75,11 @@ def test_a_changed_parameter_makes_a_run_stale_and_a_sweep_does_not(project, boo
 
 def test_the_lock_is_free_again_after_its_holder(tmp_path):
     """One build at a time; the lock names its holder and ends with it."""
-    project = plan.Project(tmp_path)
+    project = Project(tmp_path)
     with state.build_lock(project):
         script = (
-            "import pathlib; from benchbook import plan, state\n"
-            f"with state.build_lock(plan.Project(pathlib.Path({str(tmp_path)!r}))): pass"
+            "import pathlib; from benchbook import state; from benchbook.project import Project\n"
+            f"with state.build_lock(Project(pathlib.Path({str(tmp_path)!r}))): pass"
         )
         second = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
         assert f"process {os.getpid()} is building this book" in second.stderr

@@ -16,7 +16,8 @@ from conftest import ROOT, Book, small_book
 
 from benchbook.answers import read_briefs
 from benchbook.errors import BookError
-from benchbook.plan import Plan, Project
+from benchbook.plan import Plan
+from benchbook.project import Project
 from benchbook.submission import file_name, submit
 from tests.handins import AUTHOR, FILES, IDENTITY, unpacked, wrong_handin
 

@@ -18,7 +18,8 @@ from benchbook.fingerprint import Snapshot
 from benchbook.folders import fill
 from benchbook.notebook import merged
 from benchbook.pictures import Compressed, Pictures
-from benchbook.plan import FAULTS, Plan, Project
+from benchbook.plan import Plan
+from benchbook.project import FAULTS, Project
 from benchbook.reference import FOLDER, faults, read_profile, read_references
 from benchbook.rendering import STATE_FILE, sphinx
 from benchbook.rows import Comparison

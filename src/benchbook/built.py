@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from benchbook import atomic, fingerprint, seals, toc
-from benchbook.plan import FAULTS, Plan, Project
+from benchbook.plan import Plan
+from benchbook.project import FAULTS, Project
 from benchbook.state import State
 
 PACKAGE = Path(__file__).parent

@@ -11,7 +11,8 @@ from pathlib import Path
 from benchbook import atomic, toc
 from benchbook.answers import read_answers
 from benchbook.experiments import source
-from benchbook.plan import Plan, Project, Run
+from benchbook.plan import Plan, Run
+from benchbook.project import Project
 from benchbook.record import VERDICTS, claim_sentence, show
 from benchbook.state import State, read_results
 

@@ -25,7 +25,7 @@ from benchbook.commands import (
     show_why,
 )
 from benchbook.errors import FULL, BookError, full_disk
-from benchbook.plan import Project
+from benchbook.project import Project, find_root
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.command == init_book:  # there is no book yet
             return init_book(options)
-        return int(options.command(Project(plan.find_root(Path.cwd())), options))
+        return int(options.command(Project(find_root(Path.cwd())), options))
     except BookError as error:
         print(f"benchbook: {error}", file=sys.stderr)
         return 2

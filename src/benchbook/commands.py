@@ -13,7 +13,8 @@ from typing import Any
 from benchbook import built, experiments, plan
 from benchbook.errors import BookError
 from benchbook.experiments import Experiment
-from benchbook.plan import Plan, Project, Run
+from benchbook.plan import Plan, Run
+from benchbook.project import Project, forget
 from benchbook.record import VERDICTS, claim_sentence, show
 from benchbook.state import State, build_lock, read_results, states
 
@@ -346,7 +347,7 @@ def _check_jobs(options: argparse.Namespace) -> None:
 
 
 def _look(planned: Callable[[], Plan]) -> tuple[Plan, dict[Path, State], list[Run]]:
-    plan.forget()
+    forget()
     book = planned()
     how = states(book.runs)
     return book, how, [run for run in book.runs if how[run.folder].name != "ok"]

@@ -14,10 +14,11 @@ from typing import Any
 
 import yaml
 
-from benchbook import experiments, fingerprint, plan, toc
+from benchbook import experiments, fingerprint, toc
 from benchbook.errors import BookError
 from benchbook.experiments import Experiment
-from benchbook.plan import Plan, Project
+from benchbook.plan import Plan
+from benchbook.project import Project
 from benchbook.rows import SEED, Comparison, Made, Row
 from benchbook.state import EXECUTED, History, damaged_file, read_results, read_status
 
@@ -91,7 +92,7 @@ class _Sources:
             parameters = experiment.bind(then["parameters"])
         except BookError as error:
             return (str(error),)
-        data = plan.data_digests(self.project, str(parameters.get("dataset", "")))
+        data = self.project.data_digests(str(parameters.get("dataset", "")))
         now = {**then, **static, "parameters": parameters, "data": data}
         lines = fingerprint.differences(now, then, reached, self.project.root)
         for needed, digest in then["needs"].items():

@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import Any
 
 NO_SPACE = os.strerror(errno.ENOSPC)
 FULL_DISK = "a full disk"
@@ -26,6 +27,15 @@ def nearest(name: str, names: Iterable[str]) -> str:
     if close:
         return f"; did you mean '{close[0]}'?"
     return f"; known: {', '.join(known)}" if known else ""
+
+
+def check_keys(entry: Any, keys: Collection[str], where: str) -> None:
+    """Raises BookError, naming the place, for an entry that is no mapping or has a key that means nothing there."""
+    if not isinstance(entry, dict):
+        raise BookError(f"{where}: a mapping is wanted here, not {type(entry).__name__}")
+    for key in entry:
+        if key not in keys:
+            raise BookError(f"{where}: unknown key {str(key)!r}{nearest(str(key), keys)}")
 
 
 def tells_of_full_disk(text: str) -> bool:

@@ -13,7 +13,8 @@ from statistics import median
 from typing import Any
 
 from benchbook import executors, gpus, machine
-from benchbook.plan import Project, Run
+from benchbook.plan import Run
+from benchbook.project import Project
 from benchbook.reference import read_all, read_profile
 from benchbook.state import History
 

@@ -13,7 +13,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from benchbook.plan import FAULTS
+from benchbook.project import FAULTS
 from benchbook.provenance import table
 
 TITLES = ["fault", "tries", "wrong results published", "not recovered"]

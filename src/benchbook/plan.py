@@ -6,19 +6,18 @@ A run's folder is named by its fingerprint, so a run is current exactly when its
 from __future__ import annotations
 
 import contextlib
-import os
-import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from benchbook import experiments, fingerprint, toc
-from benchbook.errors import BookError, nearest
+from benchbook.errors import BookError, check_keys, nearest
 from benchbook.experiments import Experiment
 from benchbook.fingerprint import Snapshot
+from benchbook.project import Project
 
 DEFAULT_PROFILE = "quick"
 PROFILE_KEYS = {"title", "note", "reduced", "strict", "trusted", "gpu_slots", "runs"}
@@ -28,73 +27,6 @@ SWITCHES = {  # of a profile: what each is where it is not given, and what it me
     "trusted": (False, "true keeps scripts in the outputs of notebooks, false makes them inert"),
 }
 RUN_KEYS = {"experiment", "parameters", "sweep", "seeds", "show", "needs"}
-DATA_KEYS = {"files", "also", "prepare"}
-FAULTS = "faults.json"  # what `make faults` leaves in _build/, and with KEEP=1 in reference/
-
-
-@dataclass(frozen=True)
-class Project:
-    """A book's folder: notebooks, sources, profiles, and what was made of them."""
-
-    root: Path
-
-    @property
-    def sources(self) -> Path:
-        return self.root / "src"
-
-    @property
-    def runs(self) -> Path:
-        return self.root / "runs"
-
-    @property
-    def build(self) -> Path:
-        return self.root / "_build"
-
-    @cached_property
-    def notebooks(self) -> dict[str, Path]:
-        """The experiments' notebooks by name."""
-        return experiments.notebooks(self.root)
-
-    def experiment(self, name: str) -> Experiment:
-        """The experiment of that name; raises BookError, with the nearest name, where there is none."""
-        if name not in self.notebooks:
-            raise BookError(f"there is no experiment {name!r}{nearest(name, self.notebooks)}")
-        return read_experiment(self.notebooks[name], name)
-
-    def source_roots(self, experiment: Experiment) -> tuple[Path, ...]:
-        """Where the modules live that a fingerprint follows, in the order in which the notebook's kernel looks."""
-        folder = self.working_folder(experiment)
-        # What the notebook itself adds to sys.path counts where it lies in the book.
-        added = ((folder / text).resolve() for cell in experiment.code for text in fingerprint.search_paths(cell))
-        below = (path for path in added if path.is_relative_to(self.root) and path.is_dir())
-        return tuple(dict.fromkeys([folder, self.sources, self.root, *below]))
-
-    def working_folder(self, experiment: Experiment) -> Path:
-        """Where a notebook runs: at the book's root, or, outside `experiments/`, in its own folder as in Jupyter."""
-        parent = experiment.path.parent
-        return self.root if parent == self.root / "experiments" else parent
-
-    @property
-    def data_root(self) -> Path:
-        return self.root / os.environ.get("DATA_ROOT", "data")
-
-    @cached_property
-    def data_sets(self) -> dict[str, dict[str, Any]]:
-        """[tool.benchbook.data] of pyproject.toml: the files behind each value of a parameter named `dataset`."""
-        path = self.root / "pyproject.toml"
-        if not path.is_file():
-            return {}
-        try:
-            sets: Any = tomllib.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise BookError(f"{path} is not TOML ({error})") from None
-        for key in ("tool", "benchbook", "data"):
-            sets = sets.get(key, {})
-            if not isinstance(sets, dict):
-                raise BookError(f"{path}: '{key}' of [tool.benchbook.data] is {sets!r}: a table is wanted here")
-        for name, entry in sets.items():
-            _check_data_set(entry, f"{path}, data set '{name}'")
-        return dict(sets)
 
 
 @dataclass(frozen=True)
@@ -147,17 +79,6 @@ class Plan:
         return {run.experiment.name: run for run in self.runs if run.shown}
 
 
-def find_root(start: Path) -> Path:
-    """The nearest folder upwards that holds a book; raises BookError where there is none."""
-    for folder in (start, *start.parents):
-        if (folder / "_toc.yml").is_file() and ((folder / "profiles").is_dir() or (folder / "experiments").is_dir()):
-            return folder
-    raise BookError(
-        f"{start} is not inside a book (no folder above it has _toc.yml and profiles/): change there, or make one by "
-        "`benchbook init DIR`; `benchbook init --adopt DIR` takes an existing Jupyter Book"
-    )
-
-
 def load(project: Project, profile: str) -> Plan:
     """The plan of a profile; raises BookError, naming the file, for everything in it that has no meaning."""
     path, content = _read_profile(project, profile)
@@ -184,7 +105,7 @@ def _read_profile(project: Project, profile: str) -> tuple[Path, dict[str, Any]]
         known = [file.stem for file in (project.root / "profiles").glob("*.yml")]
         raise BookError(f"there is no profile {profile!r}{nearest(profile, known)}")
     content = toc.read_yaml(path)
-    _known(content, PROFILE_KEYS, str(path))
+    check_keys(content, PROFILE_KEYS, str(path))
     if not isinstance(content.setdefault("runs", []), list):
         raise BookError(f"{path}: 'runs' is a list of entries, each with an experiment")
     return path, content
@@ -288,7 +209,7 @@ class _Planner:
         parts = {
             **self.static_parts(experiment),
             "parameters": dict(sorted(parameters.items())),
-            "data": dict(sorted(data_digests(self.project, str(parameters.get("dataset", ""))).items())),
+            "data": dict(sorted(self.project.data_digests(str(parameters.get("dataset", ""))).items())),
             "needs": {name: run.fingerprint for name, run in sorted(needed.items())},
         }
         return Run(self.project, experiment, parameters, parts, shown, needed)
@@ -312,26 +233,9 @@ class _Planner:
         return self.static[experiment.name]
 
 
-def data_digests(project: Project, data_set: str) -> dict[str, str]:
-    """The digests of the files of a data set that are there: the first of `files`, and all of `also`."""
-    entry = project.data_sets.get(data_set, {})
-    first = [name for name in entry.get("files", ()) if (project.data_root / name).exists()][:1]
-    also = [name for name in entry.get("also", ()) if (project.data_root / name).exists()]
-    return {name: _digest(project.data_root / name) for name in [*first, *also]}
-
-
-def _check_data_set(entry: Any, where: str) -> None:
-    _known(entry, DATA_KEYS, where)
-    for key, given in entry.items():
-        if key == "prepare" and not isinstance(given, str):
-            raise BookError(f"{where}: 'prepare' is {given!r}: give a module and its words, as after python -m")
-        if key != "prepare" and not (isinstance(given, list) and all(isinstance(name, str) for name in given)):
-            raise BookError(f"{where}: '{key}' is {given!r}: give a list of files' names")
-
-
 def _entry(project: Project, entry: Any) -> Entry:
     """One entry of a profile, checked: its runs are one, or the grid that its sweep and its seeds span."""
-    _known(entry, RUN_KEYS, "an entry of 'runs'")
+    check_keys(entry, RUN_KEYS, "an entry of 'runs'")
     if not isinstance(entry.get("experiment"), str):
         raise BookError("an entry of 'runs' names no experiment: give it experiment: NAME")
     experiment = project.experiment(entry["experiment"])
@@ -362,21 +266,3 @@ def _mapping(entry: Mapping[str, Any], key: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise BookError(f"'{key}' of '{entry['experiment']}' is no mapping: write {key}: {{name: value}}")
     return found
-
-
-def _known(entry: Any, keys: set[str], where: str) -> None:
-    if not isinstance(entry, dict):
-        raise BookError(f"{where}: a mapping is wanted here, not {type(entry).__name__}")
-    for key in entry:
-        if key not in keys:
-            raise BookError(f"{where}: unknown key {str(key)!r}{nearest(str(key), keys)}")
-
-
-read_experiment = cache(experiments.read)
-_digest = cache(fingerprint.hash_tree)
-
-
-def forget() -> None:
-    """Has the next plan read notebooks and data again, which may have changed since the last one."""
-    read_experiment.cache_clear()
-    _digest.cache_clear()

@@ -16,7 +16,8 @@ from typing import Any
 
 from benchbook import atomic, machine
 from benchbook.errors import BookError, nearest
-from benchbook.plan import FAULTS, Plan, Project
+from benchbook.plan import Plan
+from benchbook.project import FAULTS, Project
 from benchbook.state import State, read_results, read_status
 
 FOLDER = "reference"

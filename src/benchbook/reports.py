@@ -12,7 +12,8 @@ from benchbook import plan
 from benchbook.errors import BookError, nearest
 from benchbook.experiments import code_cells, source
 from benchbook.fingerprint import LENGTH
-from benchbook.plan import Plan, Project, Run
+from benchbook.plan import Plan, Run
+from benchbook.project import Project
 from benchbook.state import EXECUTED, History, State
 
 TERMINAL_COLOURS = re.compile(r"\x1b\[[0-9;]*m")

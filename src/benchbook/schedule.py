@@ -20,7 +20,8 @@ from benchbook import executors, forks, gpus, state
 from benchbook.display import news, watch
 from benchbook.errors import NO_SPACE, BookError, tells_of_full_disk
 from benchbook.machine import cores
-from benchbook.plan import Project, Run
+from benchbook.plan import Run
+from benchbook.project import Project
 from benchbook.run import execute, job, needs_error
 
 SNAKEFILE = Path(__file__).with_name("Snakefile")

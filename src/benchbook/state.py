@@ -17,7 +17,8 @@ from typing import IO, Any
 from benchbook import fingerprint
 from benchbook.artefacts import SUFFIX
 from benchbook.errors import BookError
-from benchbook.plan import Project, Run
+from benchbook.plan import Run
+from benchbook.project import Project
 
 EXECUTED = "executed.ipynb"
 SEAL = "sha256"

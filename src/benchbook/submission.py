@@ -35,7 +35,8 @@ from benchbook.compression import zipped
 from benchbook.conditions import chosen, considered, is_met
 from benchbook.errors import BookError, nearest
 from benchbook.pdf import make_pdf
-from benchbook.plan import Plan, Project, Run
+from benchbook.plan import Plan, Run
+from benchbook.project import Project
 from benchbook.record import claim_sentence
 from benchbook.rendering import sphinx
 from benchbook.size import tidy

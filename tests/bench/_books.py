@@ -21,7 +21,8 @@ from typing import Any
 import yaml
 
 from benchbook import fingerprint, plan
-from benchbook.plan import Project, Run
+from benchbook.plan import Run
+from benchbook.project import Project
 from benchbook.record import VALUE, Value
 from benchbook.run import EXECUTED, collect, job
 from benchbook.state import sealed

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from benchbook import plan
-from benchbook.plan import Project
+from benchbook.project import Project
 from benchbook.run import job
 from tests.bench import _books
 from tests.bench._books import command, scratch

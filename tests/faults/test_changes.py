@@ -11,7 +11,7 @@ import yaml
 from conftest import code, markdown, write_notebook
 
 from benchbook import fingerprint, plan
-from benchbook.plan import Project
+from benchbook.project import Project, forget
 
 SHAPES = (  # an import of module b, from wherever it stands
     "import {b}",
@@ -116,8 +116,7 @@ class Graph:
 
 def fingerprints(graph: Graph) -> dict[str, str]:
     """What the engine plans, as a new process would."""
-    plan.read_experiment.cache_clear()
-    plan._digest.cache_clear()
+    forget()
     return {run.experiment.name: run.fingerprint for run in plan.load(Project(graph.root), "quick").runs}
 
 

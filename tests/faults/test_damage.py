@@ -15,7 +15,8 @@ import pytest
 from conftest import Book, code, markdown, write_notebook
 
 from benchbook import cli
-from benchbook.plan import Project, load
+from benchbook.plan import load
+from benchbook.project import Project
 from benchbook.state import states
 from convnets import data
 

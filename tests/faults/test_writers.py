@@ -20,7 +20,8 @@ from conftest import Book, code, markdown, write_notebook
 
 from benchbook import book, built, cli, plan, run, schedule, state, submission
 from benchbook.errors import tells_of_full_disk
-from benchbook.plan import Plan, Project
+from benchbook.plan import Plan
+from benchbook.project import Project
 from tests.bench import _books
 from tests.faults import _moments
 from tests.faults._moments import forked, half_made, restore, tree
