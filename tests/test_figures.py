@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 from matplotlib.text import Text
+from skimage.transform import downscale_local_mean
 
 from convnets import figures
 from convnets.describe import layer_table
@@ -130,6 +131,20 @@ def test_numbers_are_shown_as_grey_around_zero():
     assert figures.as_grey(values)[0, 500] == 128
     assert int(figures.as_grey(values)[0, 750]) == pytest.approx(191, abs=2)
     assert not figures.as_grey(np.zeros((2, 2))).any()
+
+
+@pytest.mark.parametrize("shape", [(512, 512), (700, 701, 3), (200, 300)])
+def test_a_picture_finer_than_the_page_is_shown_by_means_of_blocks(shape):
+    """By scikit-image's local mean, of the smallest blocks that leave no more than 144 pixels to the inch."""
+    image = RNG.integers(256, size=shape, dtype=np.uint8)
+    figure = figures.titled_pictures({"one": image, "two": image, "three": image})
+    most = 144 * figure.get_figwidth() / 3
+    times = next(n for n in range(1, 9) if shape[1] / n <= most)
+    whole = image[: shape[0] // times * times, : shape[1] // times * times]
+    means = downscale_local_mean(whole, (times, times, 1)[: image.ndim])
+    shown = figure.axes[0].images[0].get_array()
+    assert shown.shape == means.shape
+    assert np.abs(shown - means).max() <= 0.5
 
 
 def test_colour_pairs_show_both_colours():

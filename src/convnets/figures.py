@@ -25,6 +25,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)), (0, (7, 2)), (0, (2, 2)), (0, (1, 2)))
 GREY = "#6b6b6b"
 WIDTH = 7.2  # inches: the measure of an A4 page, and readable on a phone
+FINEST = 144  # pixels to the inch of a page: of finer ones a reader sees the mean
 KINDS = {
     "Conv2d": "#0072B2",
     "MyConv2d": "#0072B2",
@@ -146,7 +147,8 @@ def picture_rows(rows: Mapping[str, ArrayLike], columns: int = 8) -> Figure:
 def titled_pictures(pictures: Mapping[str, ArrayLike], columns: int = 3) -> Figure:
     """Pictures under their titles, `columns` in a row, as large as the page allows.
 
-    uint8 [H, W] or [H, W, 3] is shown as it is, other numbers [H, W] by `as_grey`.
+    uint8 [H, W] or [H, W, 3] is shown as it is, other numbers [H, W] by `as_grey`; either by the means of blocks where
+    it has more pixels than a page shows.
     """
     arrays = {title: np.asarray(picture) for title, picture in pictures.items()}
     rows = -(-len(arrays) // columns)
@@ -158,7 +160,7 @@ def titled_pictures(pictures: Mapping[str, ArrayLike], columns: int = 3) -> Figu
     for axes in grid.flat:
         axes.set_axis_off()
     for axes, (title, array) in zip(grid.flat, arrays.items(), strict=False):
-        image = array if array.dtype == np.uint8 else as_grey(array)
+        image = block_means(array if array.dtype == np.uint8 else as_grey(array), round(FINEST * WIDTH / columns))
         axes.imshow(enlarge(image), cmap="gray", vmin=0, vmax=255, interpolation="none")
         axes.set_title(title, fontsize=9, pad=4.5)
     return figure
@@ -174,6 +176,18 @@ def as_grey(values: ArrayLike) -> NDArray[np.uint8]:
     low, high = (-most, most) if numbers.min() < 0 else (0.0, most)
     grey: NDArray[np.uint8] = np.clip((numbers - low) / (high - low) * 255, 0, 255).round().astype(np.uint8)
     return grey
+
+
+def block_means(image: NDArray[np.uint8], most: int) -> NDArray[np.uint8]:
+    """The image [H, W] or [H, W, 3] by the means of square blocks, so that it is at most `most` pixels wide.
+
+    What is left over at the right and at the bottom is cut off.
+    """
+    times = -(-image.shape[1] // most)
+    height, width = (side // times for side in image.shape[:2])
+    blocks = image[: height * times, : width * times].reshape(height, times, width, times, -1)
+    means: NDArray[np.uint8] = blocks.mean((1, 3)).round().astype(np.uint8).reshape(height, width, *image.shape[2:])
+    return means
 
 
 def enlarge(image: NDArray[Any], least: int = 192) -> NDArray[Any]:
