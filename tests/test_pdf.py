@@ -330,6 +330,26 @@ def test_nothing_leaves_the_measure(single, tmp_path):
         assert bottom < image.height
 
 
+def test_a_table_taller_than_half_a_page_goes_on_where_the_page_ends(tmp_path):
+    """However few its rows are: each is printed once, and they begin on the first page. A shorter one stays whole."""
+    (tmp_path / "book.typ").write_bytes(Path(pdf.__file__).with_name("book.typ").read_bytes())
+
+    def rows_by_page(lines: int) -> list[list[str]]:
+        text = " \\ ".join(["line"] * lines)
+        cells = ", ".join(f"[R{row}], [{text}]" for row in range(18))
+        table = f'#data-table(align: (left, left), widest: ("R10", "line"), full: ("R10", "line"), {cells})'
+        (tmp_path / "main.typ").write_text(f'#import "book.typ": *\n#v(16cm)\n{table}')
+        made = typst.compile(tmp_path / "main.typ", root=tmp_path, ignore_system_fonts=True)
+        pages = pypdf.PdfReader(io.BytesIO(made)).pages
+        return [[word for word in page.extract_text().split() if word[0] == "R"] for page in pages]
+
+    wanted = [f"R{row}" for row in range(18)]
+    tall = rows_by_page(lines=4)
+    assert [row for page in tall for row in page] == wanted
+    assert all(tall)
+    assert rows_by_page(lines=1) == [[], wanted]
+
+
 def test_the_same_page_gives_the_same_bytes(single, tmp_path):
     """Two runs, two folders, two time zones: one file; it says that it is PDF/A."""
     first = pdf.make_pdf(single, tmp_path / "a" / "one.pdf", SETTINGS).read_bytes()
