@@ -25,6 +25,7 @@ from benchbook.provenance import table
 from benchbook.reference import FOLDER
 
 WIDTH, LABELS, PLOT, ROW, TOP = 760, 380, 300, 36, 26  # of the chart, its texts, its bars, a row, the axis: pixels
+MOST = 12  # bars of a chart: as many as a printed page shows with words that can be read
 TICKS = (1, 2, 5)
 AHEAD, BEHIND, INK, PALE, GOAL = "#0072b2", "#d55e00", "#222", "#bbb", "#009e73"  # Okabe & Ito's, for all eyes
 NONE_YET = "No bench is kept yet: make bench KEEP=1 writes one."
@@ -54,23 +55,28 @@ class Bench(SphinxDirective):
             return [nodes.paragraph("", NONE_YET)]
         report = json.loads(path.read_text(encoding="utf-8"))
         drawn = bars(report["rows"])
-        found: list[nodes.Node] = [nodes.paragraph("", machine(report))]
-        if drawn:
-            found.append(self.picture(drawn))
+        found: list[nodes.Node] = [nodes.paragraph("", machine(report)), *self.pictures(drawn)]
         found.append(table(["work", "ours", "peer", "it takes", "ratio (least … most)", "goal"], rows(report["rows"])))
         if report["growth"]:
             found.append(nodes.paragraph("", "Growth: the slope of the time over the size, both on logarithmic axes."))
             found.append(table(["size", "from … to", "ours", "peer", "its slope"], slopes(report["growth"])))
         return [*found, *(nodes.paragraph("", text) for text in missing(report))]
 
-    def picture(self, drawn: Sequence[Bar]) -> nodes.Node:
+    def pictures(self, drawn: Sequence[Bar]) -> list[nodes.Node]:
+        """A chart for every `MOST` bars, all on one axis."""
         folder = Path(self.env.app.outdir).parent / "shown"
         folder.mkdir(exist_ok=True)
         page = Path(self.env.srcdir, self.env.docname).parent
-        ahead = sum(bar.ratio >= 1 for bar in drawn)
-        text = f"Bars on a logarithmic axis: this project is faster than its peer in {ahead} of {len(drawn)}; the table"
-        uri = os.path.relpath(put(folder, "svg", chart(drawn).encode()), page)
-        return nodes.image("", uri=uri, alt=f"{text} below has the numbers.")
+        found: list[nodes.Node] = []
+        for first in range(0, len(drawn), MOST):
+            shown = drawn[first : first + MOST]
+            ahead = sum(bar.ratio >= 1 for bar in shown)
+            text = (
+                f"{len(shown)} bars on a logarithmic axis: this project is faster than its peer in {ahead}; the table"
+            )
+            uri = os.path.relpath(put(folder, "svg", chart(shown, ends(drawn)).encode()), page)
+            found.append(nodes.image("", uri=uri, alt=f"{text} below has the numbers."))
+        return found
 
 
 def machine(report: Mapping[str, Any]) -> str:
@@ -172,10 +178,15 @@ def missing(report: Mapping[str, Any]) -> list[str]:
     return [f"Left out of this quick bench: {left}."] * bool(left) + failed
 
 
-def chart(drawn: Sequence[Bar]) -> str:
+def ends(drawn: Sequence[Bar]) -> tuple[float, float]:
+    """The ratios between which the axis of these bars runs."""
+    edges = [edge for bar in drawn for edge in (bar.least, bar.most, bar.goal or 1.0)]
+    return min(0.5, *edges), max(2.0, *edges)
+
+
+def chart(drawn: Sequence[Bar], ends: tuple[float, float]) -> str:
     """The bars as SVG, from a line at 1 on a logarithmic axis, with their ranges and goals."""
-    ends = [edge for bar in drawn for edge in (bar.least, bar.most, bar.goal or 1.0)]
-    low, high = min(0.5, *ends), max(2.0, *ends)
+    low, high = ends
 
     def place(ratio: float) -> float:
         return round(LABELS + PLOT * math.log(ratio / low) / math.log(high / low), 1)
