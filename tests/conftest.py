@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -151,6 +152,21 @@ def small_book(folder: Path) -> Book:
         code("import benchbook", "x = benchbook.value('x', [1.0, 1.5, 2.0])"),
     )
     return made
+
+
+@pytest.fixture(scope="session")
+def runs_of_small_book(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = small_book(tmp_path_factory.mktemp("runs"))
+    for words in (("double", "-p", "number=4"), ("alone",)):
+        ended = made.run("run", *words)
+        assert ended.returncode == 0, ended.stderr
+    return made.root / "runs"
+
+
+@pytest.fixture
+def ran(book: Book, runs_of_small_book: Path) -> None:
+    """The runs of the small book are there: they were made once, for all tests that ask for none."""
+    shutil.copytree(runs_of_small_book, book.root / "runs")
 
 
 @pytest.fixture(scope="session")

@@ -5,14 +5,25 @@ from __future__ import annotations
 import html
 import json
 import re
+import shutil
 import zipfile
 
 import pytest
-from conftest import code, markdown, write_notebook
+from conftest import code, markdown, small_book, write_notebook
 
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture(scope="module")
+def frozen(tmp_path_factory, runs_of_small_book):
+    """The small book's reference results, frozen once."""
+    made = small_book(tmp_path_factory.mktemp("frozen"))
+    shutil.copytree(runs_of_small_book, made.root / "runs")
+    assert made.run("freeze").returncode == 0
+    return made.root / "reference"
+
+
+@pytest.mark.usefixtures("ran")
 def test_frozen_results_stand_beside_the_readers_own(book):
     """They hold numbers, machine and date; where the same parameters give something else, the page says so."""
     profile = book.root / "profiles" / "quick.yml"
@@ -40,25 +51,26 @@ def test_frozen_results_stand_beside_the_readers_own(book):
     assert "95 % interval of the mean 0.258 … 2.74" in book.html("book/index")
 
 
-def test_a_reduced_profiles_results_stand_only_beside_the_same_run(book):
+@pytest.mark.usefixtures("ran")
+def test_a_reduced_profiles_results_stand_only_beside_the_same_run(book, frozen):
     """They are no results to be compared with others: a number in the prose is a dash, the note says what they were."""
     prose = (book.root / "book" / "index.md").read_text()
     book.write("book/index.md", f"{prose}\n\nIt was {{reference}}`alone:x`.\n")
-    assert book.run("build", "--no-pdf").returncode == 0
-    assert book.run("freeze").returncode == 0
+    shutil.copytree(frozen, book.root / "reference")
     assert book.run("build", "--no-pdf").returncode == 0
     page = book.html("book/index")
     assert re.search(r"It was <span[^>]*>—</span>", page)
     assert page.count("1.50 ± 0.50 in the Quick profile") == 1
 
 
-def test_what_did_not_come_out_again_is_listed(book):
+@pytest.mark.usefixtures("ran")
+def test_what_did_not_come_out_again_is_listed(book, frozen):
     """Of three numbers of this profile's reference one is moved within its seeds' spread, one beyond, one stays."""
     prose = (book.root / "book" / "index.md").read_text()
     book.write("book/index.md", f"{prose}\n\n```{{reproduced}}\n```\n")
     assert book.run("build", "--no-pdf").returncode == 0
     assert "No results of runs with these parameters are kept" in book.html("book/index")
-    assert book.run("freeze").returncode == 0
+    shutil.copytree(frozen, book.root / "reference")
     assert book.run("build", "--no-pdf").returncode == 0
     assert rows(book) == [("Double a number", "1", "1", "1", "1"), ("Stand alone", "1", "1", "0", "0")]
     kept = book.root / "reference" / "quick"
@@ -75,6 +87,7 @@ def test_what_did_not_come_out_again_is_listed(book):
     ]
 
 
+@pytest.mark.usefixtures("ran")
 def test_what_a_chapter_costs_is_shown(book):
     """Time, the cell in which most of it went, here the second, which sleeps, and what an earlier run had kept."""
     write_notebook(
@@ -134,6 +147,7 @@ def test_only_good_runs_become_references(book):
     assert not (book.root / "reference").exists()
 
 
+@pytest.mark.usefixtures("ran")
 def test_a_broken_reference_is_named(book):
     """And not passed over."""
     book.run("build", "--no-pdf")
@@ -143,6 +157,7 @@ def test_a_broken_reference_is_named(book):
     assert "reference/quick/double.json is no reference result" in done.stderr
 
 
+@pytest.mark.usefixtures("ran")
 def test_the_foot_of_a_chapter_offers_what_it_is_made_of(book):
     """The notebook as run and alone, and the numbers; all three can be read."""
     assert book.run("build", "--no-pdf").returncode == 0
