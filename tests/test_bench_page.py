@@ -61,7 +61,7 @@ def test_rows_of_a_group_share_a_line():
 def test_bars_are_to_scale():
     """On the logarithmic axis a ratio of 4 reaches as far to the right of 1 as a quarter does to the left."""
     drawn = [Bar("a <b>", "p", 4, 2, 16, goal=4), Bar("c", "p", 0.25, 0.25, 0.25)]
-    tree = ET.fromstring(bench_page.chart(drawn, bench_page.ends(drawn)))
+    tree = ET.fromstring(bench_page.chart(drawn, bench_page.limits(drawn)))
     _, ahead, behind = (dict(node.attrib) for node in tree if node.tag.endswith("rect"))
     one = float(ahead["x"])
     assert float(behind["x"]) + float(behind["width"]) == pytest.approx(one, abs=0.1)

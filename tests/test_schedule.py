@@ -28,10 +28,8 @@ WAIT = code(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("how", "single"),
-    [(signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGKILL, False), (signal.SIGKILL, True)],
-)
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("single", [False, True])
 def test_a_stopped_build_leaves_no_process_and_keeps_finished_runs(book, how, single):
     """Ctrl-C, a polite kill and a rude one: kernels and their children end too, and only their runs are lost."""
     if single:  # only the run that will be stopped is missing

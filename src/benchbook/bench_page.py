@@ -68,13 +68,14 @@ class Bench(SphinxDirective):
         folder.mkdir(exist_ok=True)
         page = Path(self.env.srcdir, self.env.docname).parent
         found: list[nodes.Node] = []
+        axis = limits(drawn)
         for first in range(0, len(drawn), MOST):
             shown = drawn[first : first + MOST]
             ahead = sum(bar.ratio >= 1 for bar in shown)
             text = (
                 f"{len(shown)} bars on a logarithmic axis: this project is faster than its peer in {ahead}; the table"
             )
-            uri = os.path.relpath(put(folder, "svg", chart(shown, ends(drawn)).encode()), page)
+            uri = os.path.relpath(put(folder, "svg", chart(shown, axis).encode()), page)
             found.append(nodes.image("", uri=uri, alt=f"{text} below has the numbers."))
         return found
 
@@ -178,15 +179,15 @@ def missing(report: Mapping[str, Any]) -> list[str]:
     return [f"Left out of this quick bench: {left}."] * bool(left) + failed
 
 
-def ends(drawn: Sequence[Bar]) -> tuple[float, float]:
+def limits(drawn: Sequence[Bar]) -> tuple[float, float]:
     """The ratios between which the axis of these bars runs."""
     edges = [edge for bar in drawn for edge in (bar.least, bar.most, bar.goal or 1.0)]
     return min(0.5, *edges), max(2.0, *edges)
 
 
-def chart(drawn: Sequence[Bar], ends: tuple[float, float]) -> str:
+def chart(drawn: Sequence[Bar], axis: tuple[float, float]) -> str:
     """The bars as SVG, from a line at 1 on a logarithmic axis, with their ranges and goals."""
-    low, high = ends
+    low, high = axis
 
     def place(ratio: float) -> float:
         return round(LABELS + PLOT * math.log(ratio / low) / math.log(high / low), 1)
