@@ -113,20 +113,21 @@ def test_outputs_of_a_chapter_are_shown_once_more(answered):
 
 
 @pytest.mark.slow
-def test_outputs_that_are_nowhere_stop_the_build(answered):
-    """A line for each says what is wrong, where, and the nearest name."""
-    wrong = {
-        "```{shown} drawn:fig-lime\n```": "no output named 'fig-lime'; did you mean 'fig-line'?",
-        "```{shown} drown:fig-line\n```": "no experiment 'drown'; did you mean 'drawn'?",
-        "It is {value}`drawn:lenght`.": "records no value 'lenght'; did you mean 'length'?",
-    }
-    text = "\n\n".join(wrong)
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("```{shown} drawn:fig-lime\n```", "no output named 'fig-lime'; did you mean 'fig-line'?"),
+        ("```{shown} drown:fig-line\n```", "no experiment 'drown'; did you mean 'drawn'?"),
+        ("It is {value}`drawn:lenght`.", "records no value 'lenght'; did you mean 'length'?"),
+    ],
+)
+def test_an_output_that_is_nowhere_stops_the_build(answered, text, says):
+    """The message names what is wrong and the nearest name."""
     add(answered, text)
-    places = [3 + text[: text.index(part)].count("\n") for part in wrong]
     done = answered.run("build", "--no-pdf")
     assert done.returncode == 2
-    for place, says in zip(places, wrong.values(), strict=True):
-        assert any(f"book/answers/drawn.md:{place}: " in line and says in line for line in done.stderr.splitlines())
+    assert says in done.stderr
+    assert "book/answers/drawn.md:3: " in done.stderr
 
 
 def test_what_is_missing_is_said(answered):
